@@ -1,0 +1,44 @@
+# Each target works as the first command on a machine with Python 3.11 or newer, pip and make.
+PYTHON ?= python3
+BIN := .venv/bin
+SIZE ?= 1GiB
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: run test check bench fmt sample setup constraints clean
+
+run: .venv/stamp  ## serve data/ on http://127.0.0.1:8000
+	@$(BIN)/fileserve serve data
+
+test: .venv/stamp  ## run the tests; ARGS go to pytest
+	$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/stamp  ## formatting, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/stamp  ## measure beside the peers that are installed
+	$(BIN)/python -m pytest benchmarks -c benchmarks/pytest.ini $(ARGS)
+
+fmt: .venv/stamp  ## format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+sample: .venv/stamp  ## make data/large/sample-SIZE.bin (SIZE=8GiB), random bytes
+	$(BIN)/python -m benchmarks.sample $(SIZE)
+
+setup: .venv/stamp  ## make .venv
+
+.venv/stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
+	@touch $@
+
+constraints: .venv/stamp  ## write constraints.txt anew from the newest versions that pyproject.toml allows
+	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable . --group dev
+	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,39 @@
+"""Make a large sample file of random bytes: ``python -m benchmarks.sample 8GiB`` writes ``data/large/sample-8GiB.bin``.
+
+Random, because zeros are compressed, deduplicated and turned into holes by file systems and networks, and prove
+nothing when compared.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from pydantic import ByteSize, TypeAdapter
+
+MIB = 1024 * 1024
+FOLDER = Path(__file__).parent.parent / "data" / "large"
+
+
+def make_sample(path: Path, size: int) -> None:
+    """Write *size* random bytes to *path*, beside it first, so that a sample is never half a sample."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".part")
+    with unfinished.open("wb") as file:
+        for offset in range(0, size, MIB):
+            file.write(os.urandom(min(MIB, size - offset)))
+            if sys.stderr.isatty() and offset % (256 * MIB) == 0:
+                print(f"\r{path.name}: {offset * 100 // size} %", end="", file=sys.stderr)
+    unfinished.rename(path)
+
+
+def main(size: str) -> None:
+    """Make the sample of the given size, unless it is there already."""
+    count = TypeAdapter(ByteSize).validate_python(size)
+    path = FOLDER / f"sample-{size}.bin"
+    if not path.exists() or path.stat().st_size != count:
+        make_sample(path, count)
+    print(f"{path}: {count:,} bytes")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,130 @@
+"""Every setting with its unit, once: option, environment variable, TOML key and ``--help`` all come from this table.
+
+Order of precedence: command line, environment (``FILESERVE_PORT=9000``), ``fileserve.toml`` in the current directory
+(``port = 9000``), default. A name that no setting has is an error in each of the three, never silence.
+"""
+
+import difflib
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ByteSize, DirectoryPath, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+ENVIRONMENT_PREFIX = "FILESERVE_"
+CONFIGURATION_FILE = "fileserve.toml"
+KIB = 1024
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used. The text is one line that says which, where it came from and what would do."""
+
+
+def _check_root_path(value: str) -> str:
+    if value and (not value.startswith("/") or value.endswith("/")):
+        raise ValueError("it begins with a slash and does not end with one, for example /files")
+    return value
+
+
+class Settings(BaseSettings):
+    """What a server is told before it starts. Frozen: a running server's settings do not change.
+
+    Sizes are in bytes and may be written as ``64KiB`` or ``1MB``; durations are in seconds unless the name ends in
+    ``_ms``.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX, toml_file=CONFIGURATION_FILE, extra="forbid", frozen=True
+    )
+
+    root: DirectoryPath = Field(Path("."), description="Directory to serve.")
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 or :: for every interface.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    workers: int = Field(1, ge=1, le=256, description="Processes that serve the same port.")
+    root_path: Annotated[str, AfterValidator(_check_root_path)] = Field(
+        "", description="Prefix under which a proxy publishes the site, for example /files."
+    )
+    hidden: bool = Field(False, description="Serve and list names that begin with a dot.")
+    etag: Literal["inode", "portable"] = Field(
+        "inode",
+        description="What entity tags are made of: inode, size and mtime; portable leaves the inode out, for replicas.",
+    )
+    weak_etag_ms: int = Field(
+        20,
+        ge=0,
+        description="Milliseconds after a change in which entity tags are weak; more for network file systems.",
+    )
+    cache_control: Annotated[str, Field(pattern=r"^[\x20-\x7e]+$")] = Field(
+        "no-cache", description="Cache-Control of files; the default lets caches store and revalidate."
+    )
+    chunk_size: Annotated[ByteSize, Field(ge=4 * KIB, le=16 * KIB * KIB)] = Field(
+        ByteSize(256 * KIB), description="Bytes of one read where a file cannot be sent by zero-copy."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take arguments before the environment before the TOML file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    def to_environment(self) -> dict[str, str]:
+        """Return these settings as environment variables: how they reach a worker process, which is spawned."""
+        return {_variable(name): str(getattr(self, name)) for name in type(self).model_fields}
+
+
+def load_settings(**arguments: object) -> Settings:
+    """Return the settings from *arguments*, the environment, the TOML file and the defaults.
+
+    Raises:
+        SettingsError: a name is unknown or a value cannot be used.
+    """
+    _refuse_unknown_variables()
+    try:
+        return Settings(**arguments)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise SettingsError("; ".join(_explain(detail["loc"], detail) for detail in error.errors())) from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{CONFIGURATION_FILE}: {error}") from None
+
+
+def option(name: str) -> str:
+    """Return the command-line spelling of the setting *name*."""
+    return "DIR" if name == "root" else "--" + name.replace("_", "-")
+
+
+def _variable(name: str) -> str:
+    return ENVIRONMENT_PREFIX + name.upper()
+
+
+def _refuse_unknown_variables() -> None:
+    known = {_variable(name) for name in Settings.model_fields}
+    for variable in sorted(os.environ):
+        if variable.startswith(ENVIRONMENT_PREFIX) and variable not in known:
+            raise SettingsError(f"{variable}: there is no such setting{_suggest(variable, known)}")
+
+
+def _explain(location: tuple[int | str, ...], detail: object) -> str:
+    assert isinstance(detail, dict)
+    name = str(location[0]) if location else ""
+    if detail["type"] == "extra_forbidden":
+        return f"{CONFIGURATION_FILE}: {name}: there is no such setting{_suggest(name, set(Settings.model_fields))}"
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    return f"{option(name)} ({_variable(name)}): {message[:1].lower()}{message[1:]} (it is {str(detail['input'])!r})"
+
+
+def _suggest(word: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""

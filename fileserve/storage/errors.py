@@ -1,0 +1,153 @@
+"""What can go wrong between a name and its bytes, in words of storage.
+
+Each class is one situation that a caller may want to tell apart; ``ERRORS`` is the one table from the system's error
+numbers to them. What the table does not name is ``Unreadable``: the device or the file system failed.
+
+A message is the fixed sentence of its class, or a detail that whoever raises it writes. It never contains a path of the
+server, the root's included: an ``OSError`` stays reachable as ``__cause__`` for a log, never as text.
+
+Left out: what a client is told, and with which status. That is one table in ``web``.
+"""
+
+import errno
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import ClassVar
+
+__all__ = [
+    "Busy",
+    "ContentChanged",
+    "InvalidName",
+    "IsDirectory",
+    "LinkLoop",
+    "NameTooLong",
+    "NotDirectory",
+    "NotFound",
+    "NotPermitted",
+    "NotRegular",
+    "OutsideRoot",
+    "StorageError",
+    "Unreadable",
+    "from_os_error",
+    "os_errors",
+]
+
+
+class StorageError(Exception):
+    """Anything that storage refuses or fails to do."""
+
+    sentence: ClassVar[str] = "storage failed"
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail or self.sentence)
+
+
+class InvalidName(StorageError):
+    """The name can name nothing: a broken escape, NUL, ``.``, ``..``, an empty component."""
+
+    sentence = "the name is not valid"
+
+
+class NameTooLong(InvalidName):
+    """The name, or one of its components, is longer than the file system allows."""
+
+    sentence = "the name is too long"
+
+
+class NotFound(StorageError):
+    """Nothing that may be seen has this name."""
+
+    sentence = "there is no such file or directory"
+
+
+class OutsideRoot(StorageError):
+    """A symbolic link on the way leads out of the root."""
+
+    sentence = "the name leads out of the root"
+
+
+class LinkLoop(StorageError):
+    """Symbolic links on the way form a loop, or a chain that is too long."""
+
+    sentence = "too many symbolic links"
+
+
+class IsDirectory(StorageError):
+    """A file is asked for, and the name is a directory's."""
+
+    sentence = "this is a directory"
+
+
+class NotDirectory(StorageError):
+    """A directory is asked for, or passed through, and it is none."""
+
+    sentence = "this is not a directory"
+
+
+class NotRegular(StorageError):
+    """The name is a FIFO's, a device's or a socket's."""
+
+    sentence = "this is not a regular file"
+
+
+class NotPermitted(StorageError):
+    """The server's user may not read this."""
+
+    sentence = "reading this is not permitted"
+
+
+class Busy(StorageError):
+    """Descriptors or memory are used up, or another process holds the file; a later attempt may succeed."""
+
+    sentence = "the server is out of descriptors, or the file is in use"
+
+
+class ContentChanged(StorageError):
+    """The file shrank or was rewritten while it was being read."""
+
+    sentence = "the file changed while it was being read"
+
+
+class Unreadable(StorageError):
+    """The device or the file system failed."""
+
+    sentence = "the file cannot be read"
+
+
+ERRORS: Mapping[int, type[StorageError]] = MappingProxyType(
+    {
+        errno.ENOENT: NotFound,
+        errno.ESTALE: NotFound,  # a network file system: the file went while its name was known
+        errno.EINVAL: InvalidName,  # file systems that store UTF-16 refuse bytes that are no UTF-8 so,
+        errno.EILSEQ: InvalidName,  # or so
+        errno.ENAMETOOLONG: NameTooLong,
+        errno.EXDEV: OutsideRoot,
+        errno.ELOOP: LinkLoop,
+        errno.EISDIR: IsDirectory,
+        errno.ENOTDIR: NotDirectory,
+        errno.ENXIO: NotRegular,  # a socket, or a device without a driver
+        errno.ENODEV: NotRegular,
+        errno.EOPNOTSUPP: NotRegular,  # a socket on macOS
+        errno.EACCES: NotPermitted,
+        errno.EPERM: NotPermitted,
+        errno.EAGAIN: Busy,  # a lease that its holder has not given up yet
+        errno.EMFILE: Busy,
+        errno.ENFILE: Busy,
+        errno.ENOMEM: Busy,
+    }
+)
+
+
+def from_os_error(error: OSError) -> StorageError:
+    """Return the storage error for an ``OSError``; ``Unreadable`` for what the table does not name."""
+    return ERRORS.get(error.errno or 0, Unreadable)()
+
+
+@contextmanager
+def os_errors() -> Iterator[None]:
+    """Raise each ``OSError`` of the block as its storage error, with the original as the cause."""
+    try:
+        yield
+    except OSError as error:
+        raise from_os_error(error) from error

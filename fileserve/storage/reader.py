@@ -1,0 +1,149 @@
+"""``OpenFile``: one regular file, opened once, and its bytes in the two forms a transfer can use.
+
+Size, times and bytes all belong to the descriptor, so they are of one file even when the name is replaced
+meanwhile. For zero-copy sending, ``regions`` names the bytes (descriptor, offset, count) without reading them. For
+every other way, ``chunks`` reads them: from the page cache at once, from the disk in a thread of the pool.
+
+Policy: reads are ``pread`` calls in the process's own pool rather than through aiofiles. A resident chunk of 64 KiB
+costs less than half that way, because no thread is asked; ``pread`` keeps no position that two readers could
+disturb; and only a call of our own can hold the descriptor until it is done.
+
+Left out: how many bytes were announced. A caller clamps to that; a file that grew is read no further than it asks.
+"""
+
+import asyncio
+import os
+import stat
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from fileserve import disk
+from fileserve.storage.descriptor import Descriptor
+from fileserve.storage.errors import ContentChanged, IsDirectory, NotRegular, from_os_error, os_errors
+
+__all__ = ["FileRegion", "FileStatus", "OpenFile"]
+
+# Others get their turn at least this often (in bytes): a fast client and a resident file never make `send` wait.
+_TURN = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FileStatus:
+    """What fstat says of a file: size in bytes, times in nanoseconds since 1970, inode number, mode bits."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileRegion:
+    """*count* bytes at *offset* of an open file, for the kernel to send. The descriptor stays its owner's."""
+
+    fd: int
+    offset: int
+    count: int
+
+
+def _status_of(fd: int) -> FileStatus:
+    try:
+        status = os.fstat(fd)
+    except OSError as error:
+        raise from_os_error(error) from error
+    return FileStatus(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_mode)
+
+
+def _regular_status_of(fd: int) -> FileStatus:
+    status = _status_of(fd)
+    if stat.S_ISDIR(status.mode):
+        raise IsDirectory
+    if not stat.S_ISREG(status.mode):
+        raise NotRegular
+    return status
+
+
+class OpenFile:
+    """A regular file that is open for reading; owns its descriptor.
+
+    ``status`` is the file as it was when opened.
+    """
+
+    __slots__ = ("_descriptor", "status")
+
+    def __init__(self, fd: int) -> None:
+        """Take *fd* over. Raise ``IsDirectory`` or ``NotRegular``, with *fd* closed, unless it is a regular file."""
+        self._descriptor = Descriptor(fd)
+        try:
+            self.status = _regular_status_of(fd)
+        except BaseException:
+            self._descriptor.close()
+            raise
+
+    @property
+    def fd(self) -> int:
+        """The descriptor, for as long as this is open; ``ValueError`` afterwards."""
+        return self._descriptor.fd
+
+    async def regions(self, start: int, stop: int) -> AsyncIterator[bytes | FileRegion]:
+        """Yield what makes up the content from *start* to *stop*: one region, or nothing when that is empty.
+
+        The region's descriptor is valid until ``close``. A thread outside of storage that uses it needs a duplicate.
+        """
+        if start < stop:
+            yield FileRegion(self.fd, start, stop - start)
+
+    async def read(self, offset: int, count: int) -> bytes:
+        """Return *count* bytes at *offset*, or fewer where the file ends before; resident ones without a thread.
+
+        Raises ``Unreadable`` when the device fails.
+        """
+        resident = disk.read_resident(self.fd, offset, count)
+        if resident is not None:
+            return resident
+        return await disk.run(self._read_waiting, offset, count)
+
+    def _read_waiting(self, offset: int, count: int) -> bytes:
+        """Read in a pool thread; a single read may be short (a signal, 2 GiB at once, a network file system)."""
+        pieces: list[bytes] = []
+        with os_errors(), self._descriptor.held() as fd:
+            while count and (piece := os.pread(fd, count, offset)):
+                pieces.append(piece)
+                offset += len(piece)
+                count -= len(piece)
+        return b"".join(pieces)
+
+    async def chunks(self, offset: int, count: int, chunk_size: int) -> AsyncIterator[bytes]:
+        """Yield *count* bytes from *offset* on, in chunks of *chunk_size* bytes and a last one of what is left.
+
+        Lets the event loop turn at least once each MiB. Raises ``ContentChanged`` when the file ends early.
+        """
+        stop, unturned = offset + count, 0
+        while offset < stop:
+            wanted = min(chunk_size, stop - offset)
+            unturned += wanted
+            if unturned > _TURN:
+                await asyncio.sleep(0)
+                unturned = wanted
+            chunk = await self.read(offset, wanted)
+            if len(chunk) < wanted:
+                raise ContentChanged
+            yield chunk
+            offset += wanted
+
+    def check_unchanged(self) -> None:
+        """Raise ``ContentChanged`` if the file is smaller than when opened, or as large with another mtime.
+
+        Policy: a file that grew is fine, because logs and downloads in progress grow at their end, and the bytes
+        that were announced are still there.
+        """
+        now = _status_of(self.fd)
+        shrunk = now.size < self.status.size
+        rewritten = now.size == self.status.size and now.mtime_ns != self.status.mtime_ns
+        if shrunk or rewritten:
+            raise ContentChanged
+
+    def close(self) -> None:
+        """Close the descriptor, or leave that to the thread that still reads from it. Closing again does nothing."""
+        self._descriptor.close()

@@ -1,0 +1,159 @@
+"""``Root``: everything beneath one directory, and nothing else. The only traversal guard.
+
+The directory is opened once; each name is resolved relative to that descriptor, so a path of the server is never
+looked up again. On Linux openat2 does it in one call. What openat2 declines (an absolute link that may lead back
+in, a link loop, a race it noticed) the walker decides, so both ways give the same answers, and the walker alone
+serves where openat2 does not work. Which of the two is settled once, by a probe of the root.
+
+A name that the kernel has cached is opened on the event loop, in a few microseconds; every other in the pool. Files
+are opened with ``O_NONBLOCK`` and judged by their descriptor: a FIFO or a device answers at once, and is closed.
+
+When the directory is moved, Root goes on serving it; when it is deleted, everything is ``NotFound``.
+"""
+
+import errno
+import os
+from collections.abc import Callable
+from typing import Literal, TypeVar
+
+from fileserve import disk
+from fileserve.storage import openat2, walker
+from fileserve.storage.descriptor import Descriptor
+from fileserve.storage.errors import NotRegular, from_os_error, os_errors
+from fileserve.storage.listing import Entry, Listing, SortKey, entry_of, read_listing
+from fileserve.storage.names import Name, check_name
+from fileserve.storage.reader import OpenFile
+
+__all__ = ["Root"]
+
+_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK
+
+# What openat2 leaves open: a link that is absolute or leaves; a loop or a magic link; a rename that raced, or
+# (RESOLVE_CACHED) a name to be read from the disk. Policy: EAGAIN is not repeated, because the walker never fails
+# for a race.
+_UNDECIDED = frozenset((errno.EXDEV, errno.ELOOP, errno.EAGAIN))
+
+T = TypeVar("T")
+
+
+class Root:
+    """The directory *path* and what lies beneath it.
+
+    *hidden* says whether names that begin with a dot are seen. ``resolver="walker"`` leaves openat2 unused. *path*
+    may itself be a link. Raises ``NotFound``, ``NotDirectory`` or ``NotPermitted`` when it cannot be opened.
+    ``real_path`` is for the operator; it never stands in an error.
+    """
+
+    def __init__(
+        self,
+        path: str | bytes | os.PathLike[str],
+        *,
+        hidden: bool = False,
+        resolver: Literal["auto", "walker"] = "auto",
+    ) -> None:
+        given = os.path.abspath(os.fsencode(path))
+        with os_errors():
+            self._directory = Descriptor(os.open(given, walker.DIRECTORY))
+        self.hidden = hidden
+        self.real_path = os.path.realpath(given)
+        self._anchors = (_components(self.real_path), _components(given))
+        self.uses_openat2 = resolver == "auto" and openat2.supported(self._directory.fd)
+        self._uses_cached = self.uses_openat2 and openat2.supports_cached(self._directory.fd)
+
+    def close(self) -> None:
+        """Close the directory, once no thread uses it any more. Files that were opened stay open."""
+        self._directory.close()
+
+    async def open(self, name: Name) -> OpenFile:
+        """Open the regular file *name*; the caller closes it.
+
+        Raises ``IsDirectory``, ``NotRegular``, and whatever else ``errors`` lists but ``NotDirectory`` for the name
+        itself.
+        """
+        check_name(name, self.hidden)
+        fd = self._at_once(lambda root_fd: openat2.open_beneath(root_fd, name, _FILE, cached=True))
+        if fd is not None:
+            return OpenFile(fd)
+        return await disk.run(self._open, name, discard=OpenFile.close)
+
+    async def stat(self, name: Name) -> Entry:
+        """Return the entry of a file or directory, links followed. Needs no permission to read it.
+
+        Raises ``NotRegular`` for anything else.
+        """
+        check_name(name, self.hidden)
+        status = self._at_once(lambda root_fd: openat2.stat_beneath(root_fd, name, cached=True))
+        if status is None:
+            status = await disk.run(self._stat, name)
+        entry = entry_of(name[-1] if name else b"", status)
+        if entry is None:
+            raise NotRegular
+        return entry
+
+    async def list(
+        self,
+        name: Name,
+        *,
+        sort: SortKey = SortKey.NAME,
+        descending: bool = False,
+        offset: int = 0,
+        limit: int = 1000,
+    ) -> Listing:
+        """Return *limit* entries of the directory *name* from the *offset*-th on (neither negative), directories first.
+
+        Raises ``NotDirectory`` when it is a file.
+        """
+        check_name(name, self.hidden)
+        return await disk.run(self._list, name, sort, descending, offset, limit)
+
+    def _open(self, name: Name) -> OpenFile:
+        return OpenFile(self._open_beneath(name, _FILE))
+
+    def _list(self, name: Name, sort: SortKey, descending: bool, offset: int, limit: int) -> Listing:
+        fd = self._open_beneath(name, _DIRECTORY)
+        try:
+            with os_errors():
+                return read_listing(
+                    fd, self.hidden, lambda link: self._stat((*name, link)), sort, descending, offset, limit
+                )
+        finally:
+            os.close(fd)
+
+    def _open_beneath(self, name: Name, flags: int) -> int:
+        return self._resolve(
+            lambda root_fd: openat2.open_beneath(root_fd, name, flags),
+            lambda root_fd: walker.open_beneath(root_fd, self._anchors, name, flags),
+        )
+
+    def _stat(self, name: Name) -> os.stat_result:
+        return self._resolve(
+            lambda root_fd: openat2.stat_beneath(root_fd, name),
+            lambda root_fd: walker.stat_beneath(root_fd, self._anchors, name),
+        )
+
+    def _resolve(self, by_kernel: Callable[[int], T], by_walker: Callable[[int], T]) -> T:
+        """Ask openat2, and the walker where openat2 is not used or does not decide. Blocks; for any thread."""
+        with os_errors(), self._directory.held() as root_fd:
+            if self.uses_openat2:
+                try:
+                    return by_kernel(root_fd)
+                except OSError as error:
+                    if error.errno not in _UNDECIDED:
+                        raise
+            return by_walker(root_fd)
+
+    def _at_once(self, by_kernel: Callable[[int], T]) -> T | None:
+        """Ask openat2 without waiting for the disk; ``None``: this needs ``_resolve``. For the event loop's thread."""
+        if not self._uses_cached:
+            return None
+        try:
+            return by_kernel(self._directory.fd)
+        except OSError as error:
+            if error.errno in _UNDECIDED:
+                return None
+            raise from_os_error(error) from error
+
+
+def _components(path: bytes) -> Name:
+    return tuple(component for component in path.split(b"/") if component)

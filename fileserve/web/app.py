@@ -1,0 +1,67 @@
+"""Puts the application together: lifespan, routes, the error table."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+
+import fileserve
+from fileserve.settings import Settings, load_settings
+from fileserve.storage.root import Root
+from fileserve.web import openapi, operations
+from fileserve.web.downloads import download
+from fileserve.web.files import files
+from fileserve.web.pages import UI, browse, home
+from fileserve.web.problems import Problem, internal_error
+from fileserve.web.routes import NameRoutes
+from fileserve.web.site import Site
+
+NAME_ROUTES = {b"/": home, b"/browse": browse, b"/download": download, b"/api/files": files}
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Return the ASGI application; without *settings*, with those of the environment and ``fileserve.toml``."""
+    chosen = settings or load_settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        root = Root(chosen.root, hidden=chosen.hidden)
+        try:
+            yield {"site": Site(chosen, root)}
+        finally:
+            root.close()
+
+    app = FastAPI(
+        title="fileserve",
+        version=fileserve.__version__,
+        lifespan=lifespan,
+        root_path=chosen.root_path,
+        redoc_url=None,
+        exception_handlers={
+            Exception: internal_error,
+            HTTPException: _http_problem,
+            RequestValidationError: _validation_problem,
+        },
+    )
+    app.add_middleware(NameRoutes, routes=NAME_ROUTES)
+    app.include_router(operations.router)
+    app.mount("/ui", StaticFiles(directory=str(UI)), name="ui")
+    openapi.describe_routes(app)
+    return app
+
+
+async def _http_problem(request: Request, error: HTTPException) -> Response:
+    """Answer what the router refuses: no such route, or no such method of it."""
+    detail = "There is nothing at this address." if error.status_code == HTTPStatus.NOT_FOUND else error.detail
+    return Problem(HTTPStatus(error.status_code), detail, fields=error.headers).response(request.scope)
+
+
+async def _validation_problem(request: Request, error: RequestValidationError) -> Response:
+    reasons = "; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors())
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, reasons).response(request.scope)

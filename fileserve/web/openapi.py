@@ -1,0 +1,153 @@
+"""OpenAPI descriptions of the routes that the router does not see, or would describe wrongly."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic.json_schema import models_json_schema
+
+from fileserve.web.files import PAGE_SIZE, DirectoryInfo, FileInfo
+from fileserve.web.operations import Health
+
+_PROBLEM = {
+    "title": "Problem",
+    "description": "A problem document, RFC 9457.",
+    "type": "object",
+    "properties": {"title": {"type": "string"}, "status": {"type": "integer"}, "detail": {"type": "string"}},
+    "required": ["title", "status", "detail"],
+}
+_MODELS = (FileInfo, DirectoryInfo, Health)
+_REFERENCE = "#/components/schemas/{model}"
+_PATH = {
+    "name": "path",
+    "in": "path",
+    "required": True,
+    "description": "Percent-encoded bytes of the name, components separated by `/`.",
+    "schema": {"type": "string"},
+}
+_PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": _REFERENCE.format(model="Problem")}}}
+
+
+def describe_routes(app: FastAPI) -> None:
+    """Make the OpenAPI document of *app* tell of all routes. It is made when first asked for, and once."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = generate()
+            _, schemas = models_json_schema([(model, "serialization") for model in _MODELS], ref_template=_REFERENCE)
+            document["paths"].update(_paths())
+            document.setdefault("components", {}).setdefault("schemas", {}).update(
+                schemas["$defs"] | {"Problem": _PROBLEM}
+            )
+        assert app.openapi_schema is not None
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+
+
+def _paths() -> dict[str, Any]:
+    return {
+        "/download/{path}": {"get": _download("download"), "head": _download("download_head")},
+        "/api/files/{path}": {"get": _files()},
+        "/browse/{path}/": {"get": _browse()},
+        "/healthz": {"get": _health()},
+    }
+
+
+def _download(operation: str) -> dict[str, Any]:
+    content = {"*/*": {"schema": {"type": "string", "format": "binary"}}} if operation == "download" else None
+    ranged = {"206": _response("The ranges asked for; several as multipart/byteranges.", content)} if content else {}
+    return {
+        "tags": ["files"],
+        "operationId": operation,
+        "summary": "Download a file, whole or in ranges" if content else "Tell what a download would announce",
+        "parameters": [
+            _PATH,
+            _query(
+                "disposition",
+                {"type": "string", "enum": ["attachment", "inline"], "default": "attachment"},
+                "Save or view.",
+            ),
+            *(_header(name) for name in _REQUEST_FIELDS if content or name not in ("Range", "If-Range")),
+        ],
+        "responses": {
+            "200": _response("The whole file.", content),
+            **ranged,
+            "304": {"description": "The client's copy is current."},
+            "412": {"description": "A precondition failed: the file is not the one that the client means."},
+            **({"416": {"description": "No range is satisfiable; Content-Range tells the length."}} if content else {}),
+            **_problems("400", "403", "404", "422", "503"),
+        },
+    }
+
+
+def _files() -> dict[str, Any]:
+    schema = {"oneOf": [{"$ref": _REFERENCE.format(model=model)} for model in ("DirectoryInfo", "FileInfo")]}
+    return {
+        "tags": ["files"],
+        "operationId": "files",
+        "summary": "List a directory, or describe a file",
+        "parameters": [_PATH, *_PAGE_PARAMETERS],
+        "responses": {
+            "200": _response("The listing or the description.", {"application/json": {"schema": schema}}),
+            **_problems("400", "403", "404", "422", "503"),
+        },
+    }
+
+
+def _browse() -> dict[str, Any]:
+    return {
+        "tags": ["pages"],
+        "operationId": "browse",
+        "summary": "The page of a directory",
+        "parameters": [_PATH, *_PAGE_PARAMETERS],
+        "responses": {
+            "200": _response("The page.", {"text/html": {"schema": {"type": "string"}}}),
+            "307": {"description": "The trailing slash was missing."},
+            **_problems("400", "403", "404", "422", "503"),
+        },
+    }
+
+
+def _health() -> dict[str, Any]:
+    schema = {"$ref": _REFERENCE.format(model="Health")}
+    return {
+        "tags": ["operations"],
+        "operationId": "healthz",
+        "summary": "Tell that the process answers",
+        "responses": {"200": _response("It does.", {"application/json": {"schema": schema}})},
+    }
+
+
+def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
+
+
+def _header(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": False, "schema": {"type": "string"}}
+
+
+def _response(description: str, content: dict[str, Any] | None) -> dict[str, Any]:
+    return {"description": description} | ({"content": content} if content else {})
+
+
+def _problems(*statuses: str) -> dict[str, Any]:
+    return {status: {"description": _PROBLEMS[status], "content": _PROBLEM_CONTENT} for status in statuses}
+
+
+_REQUEST_FIELDS = ("Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since")
+_PAGE_PARAMETERS = (
+    _query("sort", {"type": "string", "enum": ["name", "size", "modified"], "default": "name"}, "What to sort by."),
+    _query("order", {"type": "string", "enum": ["asc", "desc"], "default": "asc"}, "Ascending or descending."),
+    _query("offset", {"type": "integer", "minimum": 0, "default": 0}, "The first entry of the page, counted from 0."),
+    _query(
+        "limit", {"type": "integer", "minimum": 1, "maximum": PAGE_SIZE, "default": PAGE_SIZE}, "Entries on the page."
+    ),
+)
+_PROBLEMS = {
+    "400": "The path is no name.",
+    "403": "The name is not a regular file, or may not be read.",
+    "404": "There is no such name, or it is not of the kind asked for.",
+    "422": "A parameter cannot be used.",
+    "503": "The server is out of some resource; try again after Retry-After seconds.",
+}

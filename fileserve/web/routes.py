@@ -1,0 +1,89 @@
+"""Dispatch of the routes that carry a file's name, on the raw path, before FastAPI's router.
+
+A name is bytes. The router matches decoded text: it answers 404 to a name with a newline, sees U+FFFD for a byte that
+is no UTF-8, and cannot tell ``%2F`` from ``/``. Here the path is split first and each component is decoded once, by
+``storage.names``.
+"""
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, quote
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from fileserve.semantics.fields import combine_fields
+from fileserve.storage.errors import StorageError
+from fileserve.storage.names import Name, parse_name
+from fileserve.web.access import Action, authorize
+from fileserve.web.problems import Problem, allow_only, problem_of
+from fileserve.web.site import Site
+
+
+@dataclass(slots=True)
+class NameRequest:
+    """A request whose path ends in a name beneath the served root."""
+
+    scope: Scope
+    site: Site
+    name: Name
+    trailing_slash: bool
+    fields: Mapping[str, str]
+    now_ns: int
+
+    @property
+    def now_s(self) -> int:
+        """The instant of the request, in whole seconds since 1970: what Date says."""
+        return self.now_ns // 1_000_000_000
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's parameters; of a repeated one, the last."""
+        return dict(parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True))
+
+
+Handler = Callable[[NameRequest], Awaitable[ASGIApp]]
+
+
+class NameRoutes:
+    """ASGI middleware that answers ``{prefix}/{name}`` for its routes and passes everything else on."""
+
+    def __init__(self, app: ASGIApp, routes: Mapping[bytes, Handler]) -> None:
+        self.app = app
+        self.routes = routes
+        self._path = re.compile(rb"(%b)(?:/(.*))?" % b"|".join(map(re.escape, routes)), re.DOTALL)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request for a route's path; let the application answer any other."""
+        path = self._path.fullmatch(site_path(scope)) if scope["type"] == "http" else None
+        if path is None:
+            return await self.app(scope, receive, send)
+        response = await answer(self.routes[path[1]], scope, path[2] or b"")
+        await response(scope, receive, send)
+
+
+async def answer(handler: Handler, scope: Scope, encoded_name: bytes) -> ASGIApp:
+    """Return what *handler* answers, or the problem document of the error that it ended in."""
+    try:
+        authorize(scope, Action.READ)
+        if scope["method"] not in ("GET", "HEAD"):
+            raise allow_only("GET", "HEAD")
+        name, trailing_slash = parse_name(encoded_name)
+        now_ns = time.time_ns()
+        fields = combine_fields(scope["headers"])
+        request = NameRequest(scope, scope["state"]["site"], name, trailing_slash, fields, now_ns)
+        return await handler(request)
+    except StorageError as error:
+        return problem_of(error).response(scope)
+    except Problem as problem:
+        return problem.response(scope)
+
+
+def site_path(scope: Scope) -> bytes:
+    """Return the undecoded path beneath the root path under which a proxy publishes the site."""
+    raw_path: bytes = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
+    root_path = scope.get("root_path", "").encode()
+    if root_path and raw_path.startswith(root_path + b"/"):
+        return raw_path[len(root_path) :]
+    return raw_path

@@ -1,0 +1,100 @@
+"""An ASGI client of bare ``receive`` and ``send``: it sees each message, asks for any raw path, and can leave early."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.types import Message
+
+from fileserve import Settings, create_app
+
+
+@dataclass
+class Answer:
+    """What came back: *finished* tells whether the application said that the content was all of it."""
+
+    status: int = 0
+    fields: dict[str, str] = field(default_factory=dict)
+    content: bytes = b""
+    finished: bool = False
+    messages: int = 0
+
+    def __getitem__(self, name: str) -> str:
+        return self.fields[name]
+
+
+@dataclass
+class Client:
+    """Asks one application whose lifespan has begun."""
+
+    app: FastAPI
+    state: Mapping[str, Any]
+    root_path: str = ""
+
+    async def get(self, path: str, fields: Mapping[str, str] | None = None, **options: Any) -> Answer:
+        """Send a GET for the raw *path*, which may carry a query."""
+        return await self.request("GET", path, fields, **options)
+
+    async def request(
+        self, method: str, path: str, fields: Mapping[str, str] | None = None, *, leave_after: int | None = None
+    ) -> Answer:
+        """Return the answer; with *leave_after*, the client leaves once it has got so many bytes of content."""
+        answer, gone = Answer(), asyncio.Event()
+        asked = asyncio.Event()
+
+        async def receive() -> Message:
+            if not asked.is_set():
+                asked.set()
+                return {"type": "http.request", "body": b"", "more_body": False}
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            if gone.is_set():
+                return  # as uvicorn does: silence
+            record(answer, message)
+            if leave_after is not None and len(answer.content) >= leave_after:
+                gone.set()
+
+        await self.app(self._scope(method, path, fields or {}), receive, send)
+        return answer
+
+    def _scope(self, method: str, path: str, fields: Mapping[str, str]) -> dict[str, Any]:
+        raw_path, _, query = path.partition("?")
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": raw_path,
+            "raw_path": raw_path.encode("latin-1"),
+            "root_path": self.root_path,
+            "query_string": query.encode("latin-1"),
+            "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in fields.items()],
+            "server": ("127.0.0.1", 80),
+            "client": ("127.0.0.1", 1),
+            "state": dict(self.state),
+        }
+
+
+def record(answer: Answer, message: Message) -> None:
+    """Add what *message* says to *answer*."""
+    answer.messages += 1
+    if message["type"] == "http.response.start":
+        answer.status = message["status"]
+        answer.fields = {name.decode("latin-1"): value.decode("latin-1") for name, value in message["headers"]}
+    else:
+        answer.content += message.get("body", b"")
+        answer.finished = not message.get("more_body", False)
+
+
+@asynccontextmanager
+async def client_of(settings: Settings) -> AsyncIterator[Client]:
+    """Make the application of *settings* and run its lifespan for the length of the block."""
+    app = create_app(settings)
+    async with app.router.lifespan_context(app) as state:
+        yield Client(app, state or {})

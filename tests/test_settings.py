@@ -1,0 +1,77 @@
+"""Settings: one table, three ways in, and no silence about a name that nobody knows."""
+
+from pathlib import Path
+
+import pytest
+
+from fileserve.settings import Settings, SettingsError, load_settings
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_argument_counts_before_environment_before_file_before_default(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load_settings().port == 8000
+    (folder / "fileserve.toml").write_text("port = 1\n")
+    assert load_settings().port == 1
+    monkeypatch.setenv("FILESERVE_PORT", "2")
+    assert load_settings().port == 2
+    assert load_settings(port=3).port == 3
+
+
+def test_sizes_are_written_with_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FILESERVE_CHUNK_SIZE", "64KiB")
+    assert load_settings().chunk_size == 65536
+
+
+def test_an_unknown_variable_is_refused_with_a_suggestion(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FILESERVE_CHUNKSIZE", "64KiB")
+    with pytest.raises(SettingsError, match=r"FILESERVE_CHUNKSIZE.*did you mean FILESERVE_CHUNK_SIZE"):
+        load_settings()
+
+
+def test_an_unknown_key_is_refused_with_a_suggestion(folder: Path) -> None:
+    (folder / "fileserve.toml").write_text("ports = 9000\n")
+    with pytest.raises(SettingsError, match=r"fileserve\.toml: ports.*did you mean port"):
+        load_settings()
+
+
+def test_broken_toml_names_the_file(folder: Path) -> None:
+    (folder / "fileserve.toml").write_text("port =\n")
+    with pytest.raises(SettingsError, match=r"fileserve\.toml"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "spelling"),
+    [
+        pytest.param("root", "/nonexistent", "DIR", id="missing_directory"),
+        pytest.param("port", "99999", "--port", id="port_out_of_range"),
+        pytest.param("chunk_size", "1", "--chunk-size", id="chunk_too_small"),
+        pytest.param("etag", "md5", "--etag", id="choice"),
+        pytest.param("root_path", "files/", "--root-path", id="root_path"),
+        pytest.param("cache_control", "no-cache\r\nx: y", "--cache-control", id="field_injection"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_one_line_with_the_options_name(name: str, value: str, spelling: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(**{name: value})
+    assert str(caught.value).startswith(spelling)
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_reach_a_worker_through_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings(root=folder, port=1, hidden=True, chunk_size="1MiB", etag="portable", root_path="/files")
+    for name, value in settings.to_environment().items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == settings
+
+
+def test_a_running_servers_settings_do_not_change() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().port = 1  # type: ignore[misc]
