@@ -7,10 +7,11 @@ Order of precedence: command line, environment (``FILESERVE_PORT=9000``), ``file
 import difflib
 import os
 import tomllib
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ByteSize, DirectoryPath, Field, ValidationError
+from pydantic import AfterValidator, ByteSize, DirectoryPath, Field, FilePath, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -33,6 +34,13 @@ def _check_root_path(value: str) -> str:
     return value
 
 
+def _check_proxies(value: str) -> str:
+    for proxy in filter(None, value.split(",")):
+        if proxy.strip() != "unix:":
+            ip_network(proxy.strip(), strict=False)
+    return value
+
+
 class Settings(BaseSettings):
     """What a server is told before it starts. Frozen: a running server's settings do not change.
 
@@ -47,7 +55,12 @@ class Settings(BaseSettings):
     root: DirectoryPath = Field(Path("."), description="Directory to serve.")
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 or :: for every interface.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    workers: int = Field(1, ge=1, le=256, description="Processes that serve the same port.")
+    uds: Path | None = Field(None, description="Unix socket to listen on, instead of a port.")
+    fd: int | None = Field(None, ge=0, description="Descriptor of a listening socket that was inherited, instead.")
+    reuse_port: bool = Field(
+        False, description="Let a second server listen on the same port, to take over from this one."
+    )
+    workers: int = Field(1, ge=1, le=256, description="Processes that serve the same port; SIGHUP renews them in turn.")
     root_path: Annotated[str, AfterValidator(_check_root_path)] = Field(
         "", description="Prefix under which a proxy publishes the site, for example /files."
     )
@@ -64,9 +77,39 @@ class Settings(BaseSettings):
     cache_control: Annotated[str, Field(pattern=r"^[\x20-\x7e]+$")] = Field(
         "no-cache", description="Cache-Control of files; the default lets caches store and revalidate."
     )
-    chunk_size: Annotated[ByteSize, Field(ge=4 * KIB, le=16 * KIB * KIB)] = Field(
-        ByteSize(256 * KIB), description="Bytes of one read where a file cannot be sent by zero-copy."
+    zero_copy: Literal["auto", "off"] = Field(
+        "auto", description="Send files from the page cache by sendfile where that is possible, or never."
     )
+    chunk_size: Annotated[ByteSize, Field(ge=4 * KIB, le=16 * KIB * KIB)] = Field(
+        ByteSize(256 * KIB), description="Bytes of one read, at the most, where a file cannot be sent by zero-copy."
+    )
+    ssl_certfile: FilePath | None = Field(None, description="Certificate chain, PEM; serves HTTPS.")
+    ssl_keyfile: FilePath | None = Field(
+        None, description="Key of the certificate, PEM, where the chain's file lacks it."
+    )
+    header_bytes: Annotated[ByteSize, Field(ge=1 * KIB, le=1024 * KIB)] = Field(
+        ByteSize(64 * KIB), description="Bytes of a request's head; more is 431."
+    )
+    header_count: int = Field(100, ge=8, le=10_000, description="Fields of a request's head; more is 431.")
+    head_timeout: float = Field(10, gt=0, description="Seconds for a whole request head to arrive; later is 408.")
+    stall_timeout: float = Field(
+        60, ge=0, description="Seconds without a byte taken by a client, after which it is cut off; 0 waits for ever."
+    )
+    keep_alive: float = Field(5, ge=0, description="Seconds that a connection may idle between requests.")
+    connections: int = Field(
+        0, ge=0, description="Connections at once; more are answered 503; 0 takes what the descriptor limit allows."
+    )
+    connections_per_client: int = Field(0, ge=0, description="Connections at once from one address; 0 is no limit.")
+    transfers_per_client: int = Field(0, ge=0, description="Requests answered at once for one address; 0 is no limit.")
+    trusted_proxies: Annotated[str, AfterValidator(_check_proxies)] = Field(
+        "", description="Addresses and networks whose X-Forwarded-For counts, separated by commas; unix: for --uds."
+    )
+    retry_after: int = Field(5, ge=0, description="Seconds that Retry-After asks for with 503 and 429.")
+    drain_notice: float = Field(
+        0, ge=0, description="Seconds after SIGTERM in which /readyz says 503 and new connections are still taken."
+    )
+    drain_timeout: float = Field(3600, ge=0, description="Seconds for downloads to finish after SIGTERM.")
+    interrupt_timeout: float = Field(10, ge=0, description="Seconds for downloads to finish after Ctrl-C.")
 
     @classmethod
     def settings_customise_sources(
@@ -81,8 +124,9 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
     def to_environment(self) -> dict[str, str]:
-        """Return these settings as environment variables: how they reach a worker process, which is spawned."""
-        return {_variable(name): str(getattr(self, name)) for name in type(self).model_fields}
+        """Return these settings as environment variables: how they reach a worker, which is a process of its own."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {_variable(name): str(value) for name, value in values.items() if value is not None}
 
 
 def load_settings(**arguments: object) -> Settings:

@@ -1,6 +1,8 @@
 """An ASGI client of bare ``receive`` and ``send``: it sees each message, asks for any raw path, and can leave early."""
 
 import asyncio
+import os
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,6 +12,9 @@ from fastapi import FastAPI
 from starlette.types import Message
 
 from fileserve import Settings, create_app
+
+
+ZERO_COPY = "http.response.zerocopysend"
 
 
 @dataclass
@@ -33,6 +38,7 @@ class Client:
     app: FastAPI
     state: Mapping[str, Any]
     root_path: str = ""
+    zero_copy: bool = False
 
     async def get(self, path: str, fields: Mapping[str, str] | None = None, **options: Any) -> Answer:
         """Send a GET for the raw *path*, which may carry a query."""
@@ -78,6 +84,7 @@ class Client:
             "server": ("127.0.0.1", 80),
             "client": ("127.0.0.1", 1),
             "state": dict(self.state),
+            "extensions": {"fileserve": {"now_ns": time.time_ns}} | ({ZERO_COPY: {}} if self.zero_copy else {}),
         }
 
 
@@ -88,13 +95,21 @@ def record(answer: Answer, message: Message) -> None:
         answer.status = message["status"]
         answer.fields = {name.decode("latin-1"): value.decode("latin-1") for name, value in message["headers"]}
     else:
-        answer.content += message.get("body", b"")
+        answer.content += content_of(message)
         answer.finished = not message.get("more_body", False)
 
 
+def content_of(message: Message) -> bytes:
+    """Return the content that a message carries, or that it names in a file."""
+    if message["type"] == ZERO_COPY:
+        return os.pread(message["file"], message["count"], message["offset"])
+    body: bytes = message.get("body", b"")
+    return body
+
+
 @asynccontextmanager
-async def client_of(settings: Settings) -> AsyncIterator[Client]:
+async def client_of(settings: Settings, *, zero_copy: bool = False) -> AsyncIterator[Client]:
     """Make the application of *settings* and run its lifespan for the length of the block."""
     app = create_app(settings)
     async with app.router.lifespan_context(app) as state:
-        yield Client(app, state or {})
+        yield Client(app, state or {}, zero_copy=zero_copy)

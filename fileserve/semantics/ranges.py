@@ -16,8 +16,8 @@ from operator import itemgetter
 
 __all__ = ["Span", "content_range", "select_spans", "unsatisfied_content_range"]
 
-# Policy: at most 100 ranges, and at most 4 KiB more than the representation itself. Beyond that the whole is cheaper for
-# both sides; §14.2 takes many small or overlapping ranges for a sign of a broken client or of an attack.
+# Policy: at most 100 ranges, and at most 4 KiB more than the representation itself. Beyond that the whole is cheaper
+# for both sides; §14.2 takes many small or overlapping ranges for a sign of a broken client or of an attack.
 _MAX_RANGES = 100
 _MAX_EXCESS = 4096
 _TYPICAL_PART_HEAD_LENGTH = 128

@@ -21,6 +21,9 @@ from fileserve.web.problems import Problem, allow_only, problem_of
 from fileserve.web.site import Site
 
 
+CACHED_DATE_NS = 2_000_000_000
+
+
 @dataclass(slots=True)
 class NameRequest:
     """A request whose path ends in a name beneath the served root."""
@@ -58,7 +61,7 @@ class NameRoutes:
         """Answer a request for a route's path; let the application answer any other."""
         path = self._path.fullmatch(site_path(scope)) if scope["type"] == "http" else None
         if path is None:
-            return await self.app(scope, receive, send)
+            return await self.app(_beneath_root_path(scope), receive, send)
         response = await answer(self.routes[path[1]], scope, path[2] or b"")
         await response(scope, receive, send)
 
@@ -70,14 +73,26 @@ async def answer(handler: Handler, scope: Scope, encoded_name: bytes) -> ASGIApp
         if scope["method"] not in ("GET", "HEAD"):
             raise allow_only("GET", "HEAD")
         name, trailing_slash = parse_name(encoded_name)
-        now_ns = time.time_ns()
         fields = combine_fields(scope["headers"])
-        request = NameRequest(scope, scope["state"]["site"], name, trailing_slash, fields, now_ns)
+        request = NameRequest(scope, scope["state"]["site"], name, trailing_slash, fields, instant(scope))
         return await handler(request)
     except StorageError as error:
         return problem_of(error).response(scope)
     except Problem as problem:
         return problem.response(scope)
+
+
+def instant(scope: Scope) -> int:
+    """Return the instant of the response, in nanoseconds since 1970: that of its Date, or one that is not later.
+
+    Our protocol tells its own. Another server's Date may be cached, uvicorn's for up to two seconds, and Last-Modified must
+    not pass it (RFC 9110 §8.8.2.1).
+    """
+    extension = scope.get("extensions", {}).get("fileserve")
+    if extension is None:
+        return time.time_ns() - CACHED_DATE_NS
+    now_ns: int = extension["now_ns"]()
+    return now_ns
 
 
 def site_path(scope: Scope) -> bytes:
@@ -87,3 +102,15 @@ def site_path(scope: Scope) -> bytes:
     if root_path and raw_path.startswith(root_path + b"/"):
         return raw_path[len(root_path) :]
     return raw_path
+
+
+def _beneath_root_path(scope: Scope) -> Scope:
+    """Return *scope* with the root path in front of its path, as ASGI has it, also where a proxy took it away.
+
+    The router finds its own routes either way, but looks for a mounted file under the wrong name without it.
+    """
+    root_path = scope.get("root_path", "")
+    if not root_path or scope["type"] == "lifespan" or scope["path"].startswith(root_path + "/"):
+        return scope
+    raw_path = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
+    return {**scope, "path": root_path + scope["path"], "raw_path": root_path.encode() + raw_path}

@@ -1,7 +1,7 @@
 """Method, fields and representation to status, fields, segments: RFC 9110 §14.2, §15.3.1, §15.3.7, §15.4.5, §15.5."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
@@ -229,3 +229,14 @@ def test_a_long_media_type_counts_as_waste() -> None:
     short = _plan(fields, representation=replace(TEN_BYTES, length=40))
     long = _plan(fields, representation=replace(TEN_BYTES, length=40, media_type=f"text/{'x' * 200}"))
     assert (short.status, long.status) == (206, 200)
+
+
+@pytest.mark.parametrize(
+    "value", [TEN_BYTES, TEN_BYTES.etag, Span(0, 1), _plan({})], ids=lambda value: type(value).__name__
+)
+def test_values_do_not_change(value: object) -> None:
+    """They are shared between requests and kept in caches, by the thousand: frozen, and without a dictionary each."""
+    name = next(iter(value.__dataclass_fields__))  # type: ignore[attr-defined]
+    with pytest.raises(FrozenInstanceError):
+        setattr(value, name, None)
+    assert not hasattr(value, "__dict__")

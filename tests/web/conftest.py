@@ -42,7 +42,8 @@ def served_root(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.fixture
-async def client(served_root: Path) -> AsyncIterator[Client]:
-    async with client_of(Settings(root=served_root, chunk_size=65536, weak_etag_ms=0)) as opened:
+@pytest.fixture(params=[pytest.param(False, id="chunks"), pytest.param(True, id="zero_copy")])
+async def client(request: pytest.FixtureRequest, served_root: Path) -> AsyncIterator[Client]:
+    settings = Settings(root=served_root, chunk_size=65536, weak_etag_ms=0)
+    async with client_of(settings, zero_copy=request.param) as opened:
         yield opened

@@ -7,24 +7,40 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.types import Message
+from starlette.types import Message, Scope
 
 from fileserve.semantics.plan import plan_download
 from fileserve.semantics.representation import Representation
 from fileserve.semantics.validators import EntityTag
 from fileserve.storage.reader import OpenFile
-from fileserve.web.transfer import Transfer
+from fileserve.web.transfer import LAST_SLICE, SLICE, Transfer
+from tests.asgi import ZERO_COPY, content_of
 
 CHUNK = 65536
 MIB = 1024 * 1024
-SIZE = 16 * CHUNK
-SCOPE = {"type": "http", "method": "GET", "headers": []}
+SIZE = 2 * SLICE + 4 * MIB
+
+
+CHUNKS: Scope = {"type": "http", "method": "GET", "headers": []}
+SLICES: Scope = {**CHUNKS, "extensions": {ZERO_COPY: {}}}
+
+
+@pytest.fixture(params=[pytest.param(CHUNKS, id="chunks"), pytest.param(SLICES, id="zero_copy")])
+def scope(request: pytest.FixtureRequest) -> Scope:
+    """A request to a server that offers zero-copy, or does not."""
+    asked: Scope = request.param
+    return asked
+
+
+@pytest.fixture(scope="module")
+def content() -> bytes:
+    return os.urandom(SIZE)
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(tmp_path: Path, content: bytes) -> Path:
     path = tmp_path / "file"
-    path.write_bytes(os.urandom(SIZE))
+    path.write_bytes(content)
     return path
 
 
@@ -52,35 +68,51 @@ class Recorder:
 
     def __init__(self, after: int = 0, action: Callable[[], Any] = lambda: None) -> None:
         self.messages: list[Message] = []
+        self.content = b""
         self.after = after
         self.action = action
 
     async def __call__(self, message: Message) -> None:
         self.messages.append(message)
+        if message["type"] != "http.response.start":
+            self.content += content_of(message)
         if len(self.messages) == self.after:
             self.action()
-
-    @property
-    def content(self) -> bytes:
-        return b"".join(message.get("body", b"") for message in self.messages)
 
     @property
     def finished(self) -> bool:
         return not self.messages[-1].get("more_body", self.messages[-1]["type"] == "http.response.start")
 
 
-async def test_a_whole_file_is_sent_in_chunks_and_closed(path: Path) -> None:
+async def test_a_whole_file_is_sent_and_closed(scope: Scope, path: Path) -> None:
     transfer, send = transfer_of(path), Recorder()
-    await transfer(SCOPE, stay, send)
+    await transfer(scope, stay, send)
     assert send.content == path.read_bytes()
     assert send.finished
-    assert len(send.messages) >= SIZE // CHUNK
     assert is_closed(transfer)
 
 
-async def test_a_small_range_is_one_message(path: Path) -> None:
+async def test_chunks_are_of_the_size_that_was_set(path: Path) -> None:
+    send = Recorder()
+    await transfer_of(path)(CHUNKS, stay, send)
+    assert {len(message["body"]) for message in send.messages[1:]} == {CHUNK}
+
+
+async def test_zero_copy_comes_in_slices_and_the_last_one_is_small(path: Path) -> None:
+    send = Recorder()
+    await transfer_of(path)(SLICES, stay, send)
+    assert [message["count"] for message in send.messages[1:]] == [SLICE, SLICE, 3 * MIB, LAST_SLICE]
+
+
+async def test_a_range_of_a_mebibyte_is_one_slice(path: Path) -> None:
+    send = Recorder()
+    await transfer_of(path, range=f"bytes=0-{MIB - 1}")(SLICES, stay, send)
+    assert [message["count"] for message in send.messages[1:]] == [MIB]
+
+
+async def test_a_small_range_is_one_message(scope: Scope, path: Path) -> None:
     transfer, send = transfer_of(path, range="bytes=10-19"), Recorder()
-    await transfer(SCOPE, stay, send)
+    await transfer(scope, stay, send)
     assert [message["type"] for message in send.messages] == ["http.response.start", "http.response.body"]
     assert send.content == path.read_bytes()[10:20]
     assert is_closed(transfer)
@@ -96,52 +128,61 @@ async def test_a_small_range_is_one_message(path: Path) -> None:
     ],
 )
 async def test_an_answer_without_content_reads_nothing_and_closes(
-    path: Path, method: str, fields: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    scope: Scope, path: Path, method: str, fields: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise AssertionError("the file was read")
 
     transfer, send = transfer_of(path, method, **fields), Recorder()
     monkeypatch.setattr(OpenFile, "read", fail)
-    await transfer(SCOPE, stay, send)
+    await transfer(scope, stay, send)
     assert (send.content, send.finished, is_closed(transfer)) == (b"", True, True)
 
 
 async def test_a_client_that_leaves_ends_the_reading_at_once(path: Path) -> None:
     gone = asyncio.Event()
-    os.truncate(path, 64 * MIB)
     transfer, send = transfer_of(path), Recorder(after=3, action=gone.set)
 
     async def receive() -> Message:
         await gone.wait()
         return {"type": "http.disconnect"}
 
-    await transfer(SCOPE, receive, send)
+    await transfer(CHUNKS, receive, send)
     assert len(send.content) <= 2 * MIB  # the loop turns once each MiB, and then it is known
     assert not send.finished
     assert is_closed(transfer)
 
 
-async def test_content_of_the_request_is_not_taken_for_a_disconnect(path: Path) -> None:
+async def test_a_server_that_says_so_ends_the_transfer_without_an_error(path: Path) -> None:
+    def leave() -> None:
+        raise ConnectionResetError
+
+    transfer, send = transfer_of(path), Recorder(after=2, action=leave)
+    await transfer(SLICES, stay, send)
+    assert len(send.messages) == 2
+    assert is_closed(transfer)
+
+
+async def test_content_of_the_request_is_not_taken_for_a_disconnect(scope: Scope, path: Path) -> None:
     messages: list[Message] = [{"type": "http.request", "body": b"x", "more_body": True}, {"type": "http.request"}]
 
     async def receive() -> Message:
         return messages.pop() if messages else await stay()
 
     send = Recorder()
-    await transfer_of(path)(SCOPE, receive, send)
+    await transfer_of(path)(scope, receive, send)
     assert send.content == path.read_bytes()
 
 
-async def test_cancellation_is_raised_on_and_the_file_closed(path: Path) -> None:
+async def test_cancellation_is_raised_on_and_the_file_closed(scope: Scope, path: Path) -> None:
     transfer, reached = transfer_of(path), asyncio.Event()
 
     async def send(message: Message) -> None:
-        if message["type"] == "http.response.body":
+        if message["type"] != "http.response.start":
             reached.set()
             await asyncio.Event().wait()
 
-    task = asyncio.ensure_future(transfer(SCOPE, stay, send))
+    task = asyncio.ensure_future(transfer(scope, stay, send))
     await reached.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -149,66 +190,66 @@ async def test_cancellation_is_raised_on_and_the_file_closed(path: Path) -> None
     assert is_closed(transfer)
 
 
-async def test_an_error_of_send_is_raised_on_and_the_file_closed(path: Path) -> None:
+async def test_an_error_of_send_is_raised_on_and_the_file_closed(scope: Scope, path: Path) -> None:
     transfer = transfer_of(path)
 
     async def send(message: Message) -> None:
         raise RuntimeError("the server is broken")
 
     with pytest.raises(RuntimeError):
-        await transfer(SCOPE, stay, send)
+        await transfer(scope, stay, send)
     assert is_closed(transfer)
 
 
 @pytest.mark.parametrize("left", [pytest.param(0, id="to_nothing"), pytest.param(SIZE - 1, id="by_one_byte")])
-async def test_a_file_that_shrinks_leaves_the_response_unfinished(path: Path, left: int) -> None:
-    transfer, send = transfer_of(path), Recorder(after=3, action=lambda: os.truncate(path, left))
-    await transfer(SCOPE, stay, send)
+async def test_a_file_that_shrinks_leaves_the_response_unfinished(scope: Scope, path: Path, left: int) -> None:
+    transfer, send = transfer_of(path), Recorder(after=2, action=lambda: os.truncate(path, left))
+    await transfer(scope, stay, send)
     assert not send.finished
     assert len(send.content) < SIZE
     assert is_closed(transfer)
 
 
-async def test_a_file_rewritten_in_place_leaves_the_response_unfinished(path: Path) -> None:
+async def test_a_file_rewritten_in_place_leaves_the_response_unfinished(scope: Scope, path: Path) -> None:
     def rewrite() -> None:
         path.write_bytes(os.urandom(SIZE))
         os.utime(path, (1, 1))
 
-    transfer, send = transfer_of(path), Recorder(after=3, action=rewrite)
-    await transfer(SCOPE, stay, send)
+    transfer, send = transfer_of(path), Recorder(after=2, action=rewrite)
+    await transfer(scope, stay, send)
     assert not send.finished
     assert len(send.content) < SIZE
 
 
-async def test_a_rewrite_is_noticed_in_several_ranges_too(path: Path) -> None:
+async def test_a_rewrite_is_noticed_in_several_ranges_too(scope: Scope, path: Path) -> None:
     def rewrite() -> None:
         os.utime(path, (1, 1))
 
     transfer = transfer_of(path, range=f"bytes=0-{4 * CHUNK},{8 * CHUNK}-")
-    send = Recorder(after=3, action=rewrite)
-    await transfer(SCOPE, stay, send)
+    send = Recorder(after=2, action=rewrite)
+    await transfer(scope, stay, send)
     assert not send.finished
 
 
-async def test_a_file_that_grows_is_cut_at_the_announced_length(path: Path) -> None:
+async def test_a_file_that_grows_is_cut_at_the_announced_length(scope: Scope, path: Path) -> None:
     original = path.read_bytes()
 
     def grow() -> None:
         with path.open("ab") as file:
             file.write(b"more" * CHUNK)
 
-    transfer, send = transfer_of(path), Recorder(after=3, action=grow)
-    await transfer(SCOPE, stay, send)
+    transfer, send = transfer_of(path), Recorder(after=2, action=grow)
+    await transfer(scope, stay, send)
     assert send.content == original
     assert send.finished
 
 
-async def test_a_small_file_that_shrank_before_it_was_sent_is_a_problem(tmp_path: Path) -> None:
+async def test_a_small_file_that_shrank_before_it_was_sent_is_a_problem(scope: Scope, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.write_bytes(b"0123456789")
     transfer, send = transfer_of(small), Recorder()
     os.truncate(small, 5)
-    await transfer(SCOPE, stay, send)
+    await transfer(scope, stay, send)
     assert send.messages[0]["status"] == 503
     assert is_closed(transfer)
 
@@ -223,8 +264,6 @@ async def test_others_get_their_turn_while_a_resident_file_is_sent(path: Path) -
             await asyncio.sleep(0)
 
     counting = asyncio.ensure_future(count())
-    big = path.with_name("big")
-    big.write_bytes(bytes(8 * MIB))
-    await transfer_of(big)(SCOPE, stay, Recorder())
+    await transfer_of(path)(CHUNKS, stay, Recorder())
     counting.cancel()
-    assert turns >= 7  # between eight MiB
+    assert turns >= SIZE // MIB - 1
