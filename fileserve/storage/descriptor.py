@@ -64,5 +64,5 @@ class Descriptor:
 
     def __del__(self) -> None:
         if not self._closed:
-            warnings.warn(f"descriptor {self._fd} was never closed", ResourceWarning, source=self, stacklevel=2)
             self.close()
+            warnings.warn(f"descriptor {self._fd} was never closed", ResourceWarning, source=self, stacklevel=2)

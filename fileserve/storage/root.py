@@ -19,7 +19,7 @@ from typing import Literal, TypeVar
 from fileserve import disk
 from fileserve.storage import openat2, walker
 from fileserve.storage.descriptor import Descriptor
-from fileserve.storage.errors import NotRegular, from_os_error, os_errors
+from fileserve.storage.errors import NotFound, NotRegular, from_os_error, os_errors
 from fileserve.storage.listing import Entry, Listing, SortKey, entry_of, read_listing
 from fileserve.storage.names import Name, check_name
 from fileserve.storage.reader import OpenFile
@@ -42,7 +42,8 @@ class Root:
 
     *hidden* says whether names that begin with a dot are seen. ``resolver="walker"`` leaves openat2 unused. *path*
     may itself be a link. Raises ``NotFound``, ``NotDirectory`` or ``NotPermitted`` when it cannot be opened.
-    ``real_path`` is for the operator; it never stands in an error.
+    ``real_path`` is for the operator; it never stands in an error. ``uses_openat2`` and ``uses_cached`` (names are
+    opened on the event loop where the kernel has them) say what the probe found.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Root:
         self.real_path = os.path.realpath(given)
         self._anchors = (_components(self.real_path), _components(given))
         self.uses_openat2 = resolver == "auto" and openat2.supported(self._directory.fd)
-        self._uses_cached = self.uses_openat2 and openat2.supports_cached(self._directory.fd)
+        self.uses_cached = self.uses_openat2 and openat2.supports_cached(self._directory.fd)
 
     def close(self) -> None:
         """Close the directory, once no thread uses it any more. Files that were opened stay open."""
@@ -68,8 +69,8 @@ class Root:
     async def open(self, name: Name) -> OpenFile:
         """Open the regular file *name*; the caller closes it.
 
-        Raises ``IsDirectory``, ``NotRegular``, and whatever else ``errors`` lists but ``NotDirectory`` for the name
-        itself.
+        Raises ``IsDirectory`` or ``NotRegular`` when the name is that of something else, and otherwise what ``errors``
+        lists.
         """
         check_name(name, self.hidden)
         fd = self._at_once(lambda root_fd: openat2.open_beneath(root_fd, name, _FILE, cached=True))
@@ -114,9 +115,12 @@ class Root:
         fd = self._open_beneath(name, _DIRECTORY)
         try:
             with os_errors():
-                return read_listing(
+                listing = read_listing(
                     fd, self.hidden, lambda link: self._stat((*name, link)), sort, descending, offset, limit
                 )
+                if not listing.total and not os.fstat(fd).st_nlink:  # the root was deleted; reading it is no error
+                    raise NotFound
+                return listing
         finally:
             os.close(fd)
 
@@ -145,7 +149,7 @@ class Root:
 
     def _at_once(self, by_kernel: Callable[[int], T]) -> T | None:
         """Ask openat2 without waiting for the disk; ``None``: this needs ``_resolve``. For the event loop's thread."""
-        if not self._uses_cached:
+        if not self.uses_cached:
             return None
         try:
             return by_kernel(self._directory.fd)

@@ -7,7 +7,8 @@ from typing import Literal
 from starlette.types import ASGIApp
 
 from fileserve.semantics.plan import plan_download
-from fileserve.storage.errors import IsDirectory
+from fileserve.storage.errors import IsDirectory, NotDirectory
+from fileserve.storage.listing import Kind
 from fileserve.storage.reader import OpenFile
 from fileserve.web.describe import describe
 from fileserve.web.problems import Problem
@@ -38,8 +39,8 @@ async def download(request: NameRequest) -> ASGIApp:
 
 async def _open(request: NameRequest) -> OpenFile:
     if request.trailing_slash:
-        await request.site.root.list(request.name, limit=0)  # raises NotDirectory for a file: "name/" is not its URL
-        raise _is_directory(request)
+        entry = await request.site.root.stat(request.name)
+        raise _is_directory(request) if entry.kind is Kind.DIRECTORY else NotDirectory  # "file/" is not a file's URL
     try:
         return await request.site.root.open(request.name)
     except IsDirectory:

@@ -50,7 +50,8 @@ def _paths() -> dict[str, Any]:
         "/download/{path}": {"get": _download("download"), "head": _download("download_head")},
         "/api/files/{path}": {"get": _files()},
         "/browse/{path}/": {"get": _browse()},
-        "/healthz": {"get": _health()},
+        "/healthz": {"get": _health("healthz", "Tell that the process answers")},
+        "/readyz": {"get": _health("readyz", "Tell whether to send new clients here", "503")},
     }
 
 
@@ -109,13 +110,13 @@ def _browse() -> dict[str, Any]:
     }
 
 
-def _health() -> dict[str, Any]:
+def _health(operation: str, summary: str, *problems: str) -> dict[str, Any]:
     schema = {"$ref": _REFERENCE.format(model="Health")}
     return {
         "tags": ["operations"],
-        "operationId": "healthz",
-        "summary": "Tell that the process answers",
-        "responses": {"200": _response("It does.", {"application/json": {"schema": schema}})},
+        "operationId": operation,
+        "summary": summary,
+        "responses": {"200": _response("Yes.", {"application/json": {"schema": schema}}), **_problems(*problems)},
     }
 
 
@@ -149,5 +150,5 @@ _PROBLEMS = {
     "403": "The name is not a regular file, or may not be read.",
     "404": "There is no such name, or it is not of the kind asked for.",
     "422": "A parameter cannot be used.",
-    "503": "The server is out of some resource; try again after Retry-After seconds.",
+    "503": "The server is out of some resource, or about to end; try again after Retry-After seconds.",
 }

@@ -103,7 +103,7 @@ def _render(request: NameRequest, query: PageQuery, listing: Listing) -> str:
     limit = query.limit
     return _templates.get_template("listing.html").render(
         version=fileserve.__version__,
-        style=f"{request.scope.get('root_path', '')}/ui/style.css?v={fileserve.__version__}",
+        ui=f"{request.scope.get('root_path', '')}/ui",
         api=page_url(request, "api/files", query, query.offset),
         title=display_name(request.name[-1]) if request.name else "Files",
         crumbs=_crumbs(request),

@@ -60,7 +60,10 @@ class Problem(Exception):
     def response(self, scope: Scope) -> Response:
         """Return the document in the form that the client prefers; for HEAD, its fields alone."""
         media_type = preferred_form(combine_fields(scope["headers"]).get("accept", "*/*"))
-        content = _RENDERERS[media_type](self).encode()
+        links = dict(self.links)
+        if media_type == HTML:
+            links["all files"] = scope.get("root_path", "") + "/"
+        content = _RENDERERS[media_type](self, links).encode()
         charset = "" if media_type == JSON else "; charset=utf-8"
         fields = {
             "content-type": media_type + charset,
@@ -125,24 +128,24 @@ def _quality(form: str, ranges: list[tuple[str, float]]) -> float:
     return -1.0
 
 
-def _as_json(problem: Problem) -> str:
+def _as_json(problem: Problem, links: Mapping[str, str]) -> str:
     document = {"title": problem.status.phrase, "status": int(problem.status), "detail": problem.detail}
-    return json.dumps(document | dict(problem.links), ensure_ascii=False) + "\n"
+    return json.dumps(document | dict(links), ensure_ascii=False) + "\n"
 
 
-def _as_text(problem: Problem) -> str:
-    links = "".join(f"{name}: {href}\n" for name, href in problem.links.items())
-    return f"{int(problem.status)} {problem.status.phrase}: {problem.detail}\n{links}"
+def _as_text(problem: Problem, links: Mapping[str, str]) -> str:
+    lines = "".join(f"{name}: {href}\n" for name, href in links.items())
+    return f"{int(problem.status)} {problem.status.phrase}: {problem.detail}\n{lines}"
 
 
-def _as_html(problem: Problem) -> str:
+def _as_html(problem: Problem, links: Mapping[str, str]) -> str:
     title = f"{int(problem.status)} {problem.status.phrase}"
-    links = "".join(f'<li><a href="{escape(href)}">{escape(name)}</a></li>' for name, href in problem.links.items())
+    items = "".join(f'<li><a href="{escape(href)}">{escape(name)}</a></li>' for name, href in links.items())
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{title}</title><style>:root{{color-scheme:light dark;font:1rem/1.5 system-ui,sans-serif}}"
         "body{max-width:40rem;margin:4rem auto;padding:0 1rem}</style>"
-        f"<h1>{title}</h1><p>{escape(problem.detail)}</p><ul>{links}</ul></html>\n"
+        f"<h1>{title}</h1><p>{escape(problem.detail)}</p><ul>{items}</ul></html>\n"
     )
 
 

@@ -20,7 +20,6 @@ from fileserve.web.access import Action, authorize
 from fileserve.web.problems import Problem, allow_only, problem_of
 from fileserve.web.site import Site
 
-
 CACHED_DATE_NS = 2_000_000_000
 
 
@@ -85,8 +84,8 @@ async def answer(handler: Handler, scope: Scope, encoded_name: bytes) -> ASGIApp
 def instant(scope: Scope) -> int:
     """Return the instant of the response, in nanoseconds since 1970: that of its Date, or one that is not later.
 
-    Our protocol tells its own. Another server's Date may be cached, uvicorn's for up to two seconds, and Last-Modified must
-    not pass it (RFC 9110 §8.8.2.1).
+    Our protocol tells its own. Another server's Date may be cached, uvicorn's for up to two seconds, and
+    Last-Modified must not pass it (RFC 9110 §8.8.2.1).
     """
     extension = scope.get("extensions", {}).get("fileserve")
     if extension is None:

@@ -1,0 +1,229 @@
+"""A served root full of awkward names and links, both ways to resolve a name, and a watch on descriptors."""
+
+import gc
+import os
+import resource
+import socket
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import chdir, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fileserve.storage.names import Name
+from fileserve.storage.root import Root
+from tests.hostile import SECRET, SECRET_PATH
+
+OpenRoot = Callable[..., Root]
+
+#: Regular files that are served; each one's content is its own name.
+AWKWARD = {
+    "plain": b"plain.txt",
+    "spaces": b" with  spaces .bin",
+    "quotes": b"quote \" apostrophe ' backtick `",
+    "newline": b"new\nline",
+    "carriage_return": b"carriage\rreturn\n",
+    "control_characters": b"tab\tescape\x1bdelete\x7f",
+    "emoji": "emoji \N{GRINNING FACE}".encode(),
+    "decomposed": "cafe\N{COMBINING ACUTE ACCENT}".encode(),
+    "composed": "caf\N{LATIN SMALL LETTER E WITH ACUTE}".encode(),
+    "backslash": b"back\\slash",
+    "no_utf8": b"latin-1 \xe9\xff",
+    "escape_as_text": b"percent%2e%2e%2f%zz",
+    "url_signs": b"a?b#c&d=e;f:g@h",
+    "option": b"--option",
+    "tilde": b"~tilde",
+    "markup": b"<img src=x>",
+    "space_alone": b" ",
+    "dot_at_the_end": b"end.",
+    "255_bytes": b"x" * 255,
+}
+
+
+@dataclass(frozen=True)
+class Served:
+    """A directory to serve, and the one beside it with the secret."""
+
+    path: Path
+    outside: Path
+
+    def write(self, name: bytes, content: bytes) -> None:
+        path = os.path.join(os.fsencode(self.path), name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(content)
+
+    def link(self, name: str, target: str) -> None:
+        (self.path / name).symlink_to(target)
+
+
+@pytest.fixture(scope="session")
+def served_root(tmp_path_factory: pytest.TempPathFactory) -> Served:
+    """A directory to serve that no test changes."""
+    return _make_served(tmp_path_factory.mktemp("storage"))
+
+
+@pytest.fixture
+def changing(tmp_path: Path) -> Served:
+    """A directory to serve that the test may change."""
+    return _make_served(tmp_path)
+
+
+def _make_served(tmp_path: Path) -> Served:
+    served = Served(tmp_path / "served", tmp_path / "outside")
+    served.path.mkdir()
+    served.outside.mkdir()
+    (tmp_path / "served-sibling").mkdir()
+    (tmp_path / SECRET_PATH).write_bytes(SECRET)
+    (tmp_path / "served-sibling" / "secret.txt").write_bytes(SECRET)
+    for name in AWKWARD.values():
+        served.write(name, name)
+    served.write(b"directory/inner.txt", b"inner")
+    served.write(b"directory/deeper/innermost.txt", b"innermost")
+    served.write(b".hidden", b"hidden")
+    served.write(b".git/config", b"config")
+    served.write(b"directory/.env", b"env")
+    _add_links(served)
+    _add_irregular(served)
+    return served
+
+
+def _add_links(served: Served) -> None:
+    for name, target in {
+        "link": "plain.txt",
+        "link-chain": "directory/link-back",
+        "directory/link-back": "../link",
+        "link-directory": "directory",
+        "link-through-directory": "link-directory/deeper/../inner.txt",
+        "link-dots": "./directory/./deeper/../../plain.txt",
+        "link-slashes": "directory//deeper///innermost.txt",
+        "link-absolute": f"{served.path}/directory/inner.txt",
+        "link-absolute-dots": f"/.{served.path}/./directory/..//plain.txt",
+        "link-hidden": ".git/config",
+        "link-root": ".",
+        "link-root-absolute": f"{served.path}",
+        "link-parent-of-directory": "directory/..",
+        "link-slash-at-file": "plain.txt/",
+        "link-slash-at-directory": "directory/",
+        "link-dangling": "missing",
+        "link-dangling-deep": "directory/missing/file",
+        "link-through-file": "plain.txt/file",
+        "out": "../outside/secret.txt",
+        "out-absolute": f"{served.outside}/secret.txt",
+        "out-directory": "../outside",
+        "out-directory-absolute": f"{served.outside}",
+        "out-sibling": f"{served.path}-sibling/secret.txt",
+        "out-and-back": "../served/plain.txt",
+        "out-from-within": f"{served.path}/../outside/secret.txt",
+        "out-dangling": "../nothing",
+        "out-parent": "..",
+        "out-slash": "/",
+        "out-through-link": "link-directory/../../outside/secret.txt",
+        "magic": "/proc/self/root/etc/passwd",
+        "magic-directory": "/proc/self/cwd",
+        "loop": "loop",
+        "loop-a": "loop-b",
+        "loop-b": "loop-a",
+        "fifo-link": "fifo",
+        "chain-40": "plain.txt",
+    }.items():
+        served.link(name, target)
+    for number in reversed(range(40)):  # chain-N leads to plain.txt over 41 - N links
+        served.link(f"chain-{number}", f"chain-{number + 1}")
+
+
+def _add_irregular(served: Served) -> None:
+    os.mkfifo(served.path / "fifo")
+    with socket.socket(socket.AF_UNIX) as bound, chdir(served.path):
+        bound.bind("socket")  # relative: the path of a socket is limited to some 100 bytes
+    with suppress(PermissionError):  # only root may
+        os.mknod(served.path / "device", stat.S_IFCHR | 0o666, os.makedev(1, 5))
+
+
+@pytest.fixture(params=["cached", "pool", "walker"])
+def way(request: pytest.FixtureRequest) -> str:
+    """How names are resolved: openat2 on the event loop's thread, openat2 in the pool, or the walker."""
+    return str(request.param)
+
+
+@pytest.fixture
+def open_root(way: str) -> Iterator[OpenRoot]:
+    """Open roots that resolve names in one *way*; they are closed at the end."""
+    roots: list[Root] = []
+
+    def open_one(path: Path, *, hidden: bool = False) -> Root:
+        root = Root(path, hidden=hidden, resolver="walker" if way == "walker" else "auto")
+        roots.append(root)
+        if way != "walker" and not root.uses_openat2:
+            pytest.skip("openat2 does not work here")
+        if way == "cached" and not root.uses_cached:
+            pytest.skip("this kernel does not know RESOLVE_CACHED")
+        root.uses_cached = way == "cached"
+        return root
+
+    yield open_one
+    for root in roots:
+        root.close()
+
+
+@pytest.fixture
+def root(served_root: Served, open_root: OpenRoot) -> Root:
+    return open_root(served_root.path)
+
+
+@pytest.fixture
+def changing_root(changing: Served, open_root: OpenRoot) -> Root:
+    return open_root(changing.path)
+
+
+@pytest.fixture(autouse=True)
+def descriptors_are_as_before() -> Iterator[None]:
+    before = _descriptors()
+    yield
+    if _descriptors() != before:
+        gc.collect()
+    assert _descriptors() == before
+
+
+def _descriptors() -> dict[str, str]:
+    """Return what each descriptor of this process leads to."""
+    found = {}
+    for number in os.listdir("/dev/fd"):
+        with suppress(OSError):  # the one that lists them
+            found[number] = os.readlink(f"/dev/fd/{number}")
+    return found
+
+
+@contextmanager
+def no_descriptors_left() -> Iterator[None]:
+    """Let every open of the block fail with EMFILE."""
+    lowest = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """Run the block as somebody whom permissions bind."""
+    user = os.geteuid()
+    os.seteuid(user or 65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+async def content(root: Root, name: Name) -> bytes:
+    """Return what the file *name* begins with, by a reader that is closed again."""
+    opened = await root.open(name)
+    try:
+        return await opened.read(0, 1000)
+    finally:
+        opened.close()
