@@ -1,11 +1,10 @@
 """The command ``fileserve``. Its options are the table of settings; nothing is said twice."""
 
 import os
-import shlex
-import socket
 import sys
-from collections.abc import Callable
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, NoReturn, get_args, get_origin
 
 import click
 from pydantic import ByteSize
@@ -23,7 +22,29 @@ Examples:
 """
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _Commands(click.Group):
+    """Commands that refuse a mistake on the command line in one line, like a mistake in any other setting."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _refusing_in_one_line():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _refusing_in_one_line():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _refusing_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        _refuse(error.format_message())
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(fileserve.__version__, prog_name="fileserve")
 def main() -> None:
     """Serve very large files over HTTP, so that nobody ever starts a download over."""
@@ -36,7 +57,7 @@ def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
             continue
         is_switch = field.annotation is bool
         declaration = f"{option(name)}/--no-{name.replace('_', '-')}" if is_switch else option(name)
-        choices = getattr(field.annotation, "__args__", None)
+        choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else None
         shown = click.option(
             declaration,
             name,
@@ -54,7 +75,7 @@ def _default(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, ByteSize):
         return value.human_readable(separator="").replace(".0", "")
-    return str(value) or "none"
+    return "none" if value in (None, "") else str(value)
 
 
 @main.command(epilog=EXAMPLES)
@@ -72,16 +93,17 @@ def serve(directory: str | None, **options: Any) -> None:
     given = {name: value for name, value in {"root": directory, **options}.items() if value is not None}
     try:
         settings = load_settings(**given)
-        listener = run.listen(settings.host, settings.port)
-    except SettingsError as error:
+        run.check_certificate(settings)
+        listeners = run.listen(settings)
+    except (SettingsError, run.CannotListen) as error:
         _refuse(str(error))
-    except run.CannotListen as error:
-        _refuse(f"cannot listen on {settings.host} port {settings.port}: {error.reason}")
-    click.echo(_greeting(settings, listener), err=True)
+    scheme = "https" if settings.ssl_certfile else "http"
+    click.echo(_greeting(settings, run.url_of(listeners[0], scheme, settings.root_path)), err=True)
     try:
-        run.run(settings, listener)
-    except KeyboardInterrupt:
-        click.echo("fileserve: stopped", err=True)
+        run.run(settings, listeners)
+    except run.StartFailed as error:
+        click.echo(f"fileserve: {error}", err=True)
+        sys.exit(1)
 
 
 def _refuse(reason: str) -> NoReturn:
@@ -89,27 +111,18 @@ def _refuse(reason: str) -> NoReturn:
     sys.exit(USAGE_ERROR)
 
 
-def _greeting(settings: Settings, listener: socket.socket) -> str:
+def _greeting(settings: Settings, url: str) -> str:
     """Say what is served and where, with commands that can be copied."""
-    url = _url(settings, listener)
+    serves = f"fileserve {fileserve.__version__} serves {settings.root.resolve()} on {url}"
+    if settings.uds is not None:
+        return f"{serves}\nCtrl-C stops it."
     example = f"{url}/download/{_example(settings)}"
-    return (
-        f"fileserve {fileserve.__version__} serves {settings.root.resolve()} on {url}/\n"
-        f"  download:  curl -fOJ {example}\n"
-        f"  resume:    wget -c {example}\n"
-        "Ctrl-C stops it."
-    )
-
-
-def _url(settings: Settings, listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    if host in ("0.0.0.0", "::"):
-        host = socket.gethostname()
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}{settings.root_path}"
+    return f"{serves}/\n  download:  curl -fOJ {example}\n  resume:    wget -c {example}\nCtrl-C stops it."
 
 
 def _example(settings: Settings) -> str:
     """Return the path of the first file at the top of the served directory, quoted for a URL and so for a shell."""
     with os.scandir(os.fsencode(settings.root)) as entries:
-        files = sorted(entry.name for entry in entries if entry.is_file() and not entry.name.startswith(b"."))
-    return quote_name((files[0],)) if files else shlex.quote("FILE")
+        files = (entry.name for entry in entries if entry.is_file(follow_symlinks=False))
+        first = min((name for name in files if not name.startswith(b".")), default=b"FILE")
+    return quote_name((first,))

@@ -13,7 +13,6 @@ from starlette.types import Message
 
 from fileserve import Settings, create_app
 
-
 ZERO_COPY = "http.response.zerocopysend"
 
 

@@ -51,12 +51,22 @@ class Running:
 
 @contextmanager
 def serving(root: Path, *options: str, port: int = 0) -> Iterator[Running]:
-    """Run ``fileserve serve`` on 127.0.0.1 for the length of the block; what it says goes to the file ``log``."""
-    command = [sys.executable, "-m", "fileserve", "serve", str(root), "--port", str(port), *options]
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder, "log")
+    """Run ``fileserve serve`` on 127.0.0.1 for the length of the block."""
+    with running(sys.executable, "-m", "fileserve", "serve", str(root), "--port", str(port), *options) as server:
+        yield server
+
+
+@contextmanager
+def running(*command: str, folder: Path | None = None, **variables: str) -> Iterator[Running]:
+    """Run a program that says on which URL it serves, for the length of the block.
+
+    It runs in *folder* (by default an empty one) with the environment *variables* added; what it says goes to ``log``.
+    """
+    environment = clean_environment() | variables
+    with tempfile.TemporaryDirectory() as empty:
+        log = Path(empty, "log")
         with log.open("wb") as output:
-            process = subprocess.Popen(command, stderr=output, cwd=folder, env=clean_environment())
+            process = subprocess.Popen(command, stderr=output, cwd=folder or empty, env=environment)
         try:
             yield Running(_wait_for_url(process, log), process, log)
         finally:
@@ -96,7 +106,7 @@ def _wait_for_url(process: subprocess.Popen[bytes], log: Path) -> str:
     """Return the URL that the greeting names, when the server answers there."""
 
     def url() -> str | None:
-        found = re.search(r"on (https?://\S+)/\n", log.read_text())
+        found = re.search(r" on (https?://\S+?)/?\s", log.read_text())
         return found[1] if found else None
 
     assert wait_until(lambda: url() is not None or process.poll() is not None, START_S)

@@ -1,55 +1,44 @@
-"""Listens, and runs the workers that answer."""
+"""Runs the server that the settings describe: one process, or a supervisor and its workers."""
 
+import asyncio
 import os
 import socket
-from dataclasses import dataclass
+import ssl
 
-import uvicorn
-from uvicorn.supervisors import Multiprocess
+from fileserve.server.configuration import configure, raise_descriptor_limit
+from fileserve.server.listeners import CannotListen, listen, url_of
+from fileserve.server.logs import set_up_logging
+from fileserve.server.supervisor import StartFailed, Supervisor
+from fileserve.server.worker import Drain, Worker
+from fileserve.settings import Settings, SettingsError
 
-from fileserve.settings import Settings
-
-BACKLOG = 4096
-GRACE_S = 10
-
-
-@dataclass(frozen=True, slots=True)
-class CannotListen(Exception):
-    """The address cannot be listened on: it is taken, not ours, or not allowed."""
-
-    reason: str
+__all__ = ["CannotListen", "StartFailed", "check_certificate", "listen", "run", "url_of"]
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on *host* and *port*; port 0 takes a free one.
+def run(settings: Settings, listeners: list[socket.socket]) -> None:
+    """Serve on *listeners* until a signal ends it and what was under way has finished, see `Drain`.
+
+    Settings reach the application, and workers, through the environment of this process.
 
     Raises:
-        CannotListen: with a reason for people.
+        StartFailed: the workers do not start.
     """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise CannotListen(error.strerror or str(error)) from None
-
-
-def run(settings: Settings, listener: socket.socket) -> None:
-    """Serve on *listener* until a signal ends it.
-
-    Workers are spawned, not forked, so settings reach them through the environment.
-    """
+    set_up_logging()
+    raise_descriptor_limit()
     os.environ.update(settings.to_environment())
-    config = uvicorn.Config(
-        "fileserve:create_app",
-        factory=True,
-        http="httptools",
-        workers=settings.workers,
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_S,
-    )
     if settings.workers == 1:
-        uvicorn.Server(config).run(sockets=[listener])
+        Worker(configure(settings), Drain.of(settings)).run(sockets=listeners)
     else:
-        Multiprocess(config, sockets=[listener]).run()
+        asyncio.run(Supervisor(settings.workers, listeners, settings.interrupt_timeout).run())
+
+
+def check_certificate(settings: Settings) -> None:
+    """Raise `SettingsError` when HTTPS is asked for and cannot be served."""
+    if settings.ssl_certfile is None:
+        if settings.ssl_keyfile is not None:
+            raise SettingsError("--ssl-keyfile needs --ssl-certfile")
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
+    except OSError as error:  # ssl.SSLError is one
+        raise SettingsError(f"--ssl-certfile: the certificate and its key cannot be used: {error}") from None

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 import fileserve
 from fileserve.settings import Settings, load_settings
@@ -18,11 +19,30 @@ from fileserve.web import openapi, operations
 from fileserve.web.downloads import download
 from fileserve.web.files import files
 from fileserve.web.pages import UI, browse, home
-from fileserve.web.problems import Problem, internal_error
+from fileserve.web.problems import Problem, failure
 from fileserve.web.routes import NameRoutes
 from fileserve.web.site import Site
 
 NAME_ROUTES = {b"/": home, b"/browse": browse, b"/download": download, b"/api/files": files}
+
+
+class Application(FastAPI):
+    """FastAPI with the name routes in front.
+
+    A request for bytes passes none of FastAPI's layers, which together take as long as planning the answer and
+    opening the file. Middleware that is added to the application therefore does not see it; wrap the application from
+    outside to reach every request.
+    """
+
+    def __init__(self, *, root_path: str, **options: Any) -> None:
+        super().__init__(root_path=root_path, **options)
+        self._entrance = NameRoutes(super().__call__, NAME_ROUTES)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request: those for names here, every other by FastAPI."""
+        if self.root_path:
+            scope["root_path"] = self.root_path
+        await self._entrance(scope, receive, send)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -37,23 +57,27 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         finally:
             root.close()
 
-    app = FastAPI(
+    app = Application(
         title="fileserve",
         version=fileserve.__version__,
         lifespan=lifespan,
         root_path=chosen.root_path,
         redoc_url=None,
         exception_handlers={
-            Exception: internal_error,
+            Exception: _failure_problem,
             HTTPException: _http_problem,
             RequestValidationError: _validation_problem,
         },
     )
-    app.add_middleware(NameRoutes, routes=NAME_ROUTES)
     app.include_router(operations.router)
     app.mount("/ui", StaticFiles(directory=str(UI)), name="ui")
     openapi.describe_routes(app)
     return app
+
+
+async def _failure_problem(request: Request, error: Exception) -> Response:
+    """Answer a fault of ours, which Starlette raises on for the server to log."""
+    return failure().response(request.scope)
 
 
 async def _http_problem(request: Request, error: HTTPException) -> Response:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from html import escape
 from http import HTTPStatus
 
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
@@ -91,10 +90,9 @@ def allow_only(*methods: str) -> Problem:
     return Problem(HTTPStatus.METHOD_NOT_ALLOWED, f"This resource answers {allowed}.", fields={"allow": allowed})
 
 
-async def internal_error(request: Request, error: Exception) -> Response:
-    """Answer a fault of ours. What it was stands in the log; the client learns nothing of it."""
-    problem = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The server failed to answer. The failure was logged.")
-    return problem.response(request.scope)
+def failure() -> Problem:
+    """Return the problem that tells of a fault of ours; what it was stands in the log alone."""
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The server failed to answer. The failure was logged.")
 
 
 def preferred_form(accept: str) -> str:

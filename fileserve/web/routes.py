@@ -5,6 +5,7 @@ is no UTF-8, and cannot tell ``%2F`` from ``/``. Here the path is split first an
 ``storage.names``.
 """
 
+import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,8 +18,10 @@ from fileserve.semantics.fields import combine_fields
 from fileserve.storage.errors import StorageError
 from fileserve.storage.names import Name, parse_name
 from fileserve.web.access import Action, authorize
-from fileserve.web.problems import Problem, allow_only, problem_of
+from fileserve.web.problems import Problem, allow_only, failure, problem_of
 from fileserve.web.site import Site
+
+log = logging.getLogger("fileserve.web")
 
 CACHED_DATE_NS = 2_000_000_000
 
@@ -49,7 +52,7 @@ Handler = Callable[[NameRequest], Awaitable[ASGIApp]]
 
 
 class NameRoutes:
-    """ASGI middleware that answers ``{prefix}/{name}`` for its routes and passes everything else on."""
+    """An ASGI application that answers ``{prefix}/{name}`` for its routes and passes everything else on."""
 
     def __init__(self, app: ASGIApp, routes: Mapping[bytes, Handler]) -> None:
         self.app = app
@@ -79,6 +82,9 @@ async def answer(handler: Handler, scope: Scope, encoded_name: bytes) -> ASGIApp
         return problem_of(error).response(scope)
     except Problem as problem:
         return problem.response(scope)
+    except Exception:
+        log.exception("a request failed")
+        return failure().response(scope)
 
 
 def instant(scope: Scope) -> int:

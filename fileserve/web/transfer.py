@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator
 from starlette.types import Receive, Scope, Send
 
 from fileserve.semantics.plan import ResponsePlan
-from fileserve.storage.errors import StorageError
+from fileserve.storage.errors import ContentChanged, StorageError
 from fileserve.storage.reader import FileRegion, OpenFile
 from fileserve.web.problems import problem_of
 
@@ -55,11 +55,24 @@ class Transfer:
 
     async def _send_at_once(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            body = b"".join([data async for data in self._chunks()])
+            body = await self._read()
         except StorageError as error:  # nothing is sent yet: the client can be told
             return await problem_of(error).response(scope)(scope, receive, send)
         await self._start(send)
         await send({"type": "http.response.body", "body": body})
+
+    async def _read(self) -> bytes:
+        """Return the whole content. No generators: for a small file each one shows."""
+        pieces = []
+        for segment in self.plan.segments:
+            piece = segment if isinstance(segment, bytes) else await self.content.read(segment.start, segment.length)
+            pieces.append(piece)
+        body = b"".join(pieces)
+        if len(body) != self.plan.content_length:
+            raise ContentChanged
+        if body:
+            self.content.check_unchanged()
+        return body
 
     async def _send_regions(self, send: Send) -> None:
         await self._start(send)

@@ -1,11 +1,11 @@
 """A TCP relay on loopback that stands between a client and a server and breaks downloads off where a test says so.
 
 It forwards bytes both ways and changes none. It reads along as far as it must: each request's head is recorded
-(``requests``), and the content of the answers to ``/download/`` is counted, so that a cut comes after exactly so many bytes
-of content, whatever the length of the head (RFC 9112 §6.3: content begins after the empty line).
+(``requests``), and the content of the answers to ``/download/`` is counted, so that a cut comes after exactly so many
+bytes of content, whatever the length of the head (RFC 9112 §6.3: content begins after the empty line).
 
-One fault is used up by each download, in order; when none is left, all goes through. After ``Cut.FIN`` the client sees an
-orderly end too soon, after ``Cut.RST`` a reset, and at ``Cut.HOLD`` nothing moves until the test calls ``release``.
+One fault is used up by each download, in order; when none is left, all goes through. After ``Cut.FIN`` the client sees
+an orderly end too soon, after ``Cut.RST`` a reset, and at ``Cut.HOLD`` nothing moves until the test calls ``release``.
 
 Left out: pipelining, and requests with content. None of the clients that come here sends them.
 """
@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
+
+from tests.tools import wait_until
 
 READ_SIZE = 256 * 1024
 HEAD_END = b"\r\n\r\n"
@@ -62,9 +64,10 @@ class Relay:
         self.target = target
         self.url = ""
         self.requests: list[Request] = []
-        self.holding = threading.Event()
+        self.held = 0
         self.released = threading.Event()
         self._faults = deque(faults)
+        self._lock = threading.Lock()
 
     @property
     def downloads(self) -> list[Request]:
@@ -78,7 +81,13 @@ class Relay:
 
     def wait_until_holding(self) -> None:
         """Return when a download stands at its ``Cut.HOLD``."""
-        assert self.holding.wait(WAIT_S), "no download came to the point of holding"
+        assert wait_until(lambda: self.held > 0, WAIT_S), "no download came to the point of holding"
+
+    def hold(self) -> bool:
+        """Wait until the test releases what is held; return whether it did."""
+        with self._lock:
+            self.held += 1
+        return self.released.wait(WAIT_S)
 
     def release(self) -> None:
         """Let what is held go on."""
@@ -86,8 +95,9 @@ class Relay:
 
     def take_fault(self, request: Request) -> Fault | None:
         """Record *request*, and return the fault that its answer gets."""
-        self.requests.append(request)
-        return self._faults.popleft() if request.is_download and self._faults else None
+        with self._lock:
+            self.requests.append(request)
+            return self._faults.popleft() if request.is_download and self._faults else None
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -168,8 +178,7 @@ class _Connection(socketserver.BaseRequestHandler):
         """Return whether the connection goes on afterwards."""
         self.fault = None
         if cut is Cut.HOLD:
-            self.server.relay.holding.set()
-            return self.server.relay.released.wait(WAIT_S)
+            return self.server.relay.hold()
         if cut is Cut.RST:
             self.is_reset = True
             self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)

@@ -1,0 +1,76 @@
+"""What all connections of one server share.
+
+uvicorn makes one `ServerState` for each server, and a protocol for each connection. An `Edge` stands beside the
+`ServerState` and lives as long: it owns the tallies of clients, the watch for stalled peers and the signals of the end.
+Two servers in one process share nothing, and no global is to be set before a start.
+"""
+
+import asyncio
+from weakref import WeakKeyDictionary
+
+from uvicorn.server import ServerState
+
+from fileserve.server.clients import Proxies, Tally, Ticket, key_of
+from fileserve.server.limits import Limits
+from fileserve.server.refusals import Refusal
+from fileserve.server.stalls import StallWatch
+
+
+class Edge:
+    """The shared state of one server's connections. It belongs to the event loop's thread."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.connections = 0
+        self.max_connections = limits.affordable_connections()
+        self.proxies = Proxies(limits.trusted_proxies)
+        self.connections_by_client = Tally(limits.connections_per_client)
+        self.transfers_by_client = Tally(limits.transfers_per_client)
+        self.stalls = StallWatch(limits.stall_timeout_s)
+        self.leaving = asyncio.Event()
+        self.draining = asyncio.Event()
+
+    def admit_connection(self, peer: str | None) -> Ticket | Refusal:
+        """Count a connection from *peer*, or refuse it. Who is admitted is dismissed once.
+
+        Policy: what is refused is not counted, though it lives a moment longer; otherwise a flood of refused
+        connections would keep the freed places from everyone.
+        """
+        if self.connections >= self.max_connections:
+            return Refusal.FULL
+        tally = self.connections_by_client
+        client = key_of(peer) if tally.limit is not None and not self.proxies.trust(peer) else None
+        ticket = tally.take(client)
+        if ticket is None:
+            return Refusal.CONNECTIONS
+        self.connections += 1
+        return ticket
+
+    def dismiss_connection(self, ticket: Ticket) -> None:
+        """Count the connection that got *ticket* no more."""
+        self.connections -= 1
+        ticket.give_back()
+
+    def admit_transfer(self, client: str | None) -> Ticket | None:
+        """Count a request from the address *client* as a transfer; ``None`` where it is one too many."""
+        return self.transfers_by_client.take(key_of(client))
+
+    def leave(self) -> None:
+        """Begin to turn clients away: from now on each connection ends after its response, and says so."""
+        self.leaving.set()
+
+    def drain(self) -> None:
+        """Tell streams to end: the server accepts no more and waits for what is under way."""
+        self.leaving.set()
+        self.draining.set()
+
+
+_edges: WeakKeyDictionary[ServerState, Edge] = WeakKeyDictionary()
+
+
+def edge_of(server_state: ServerState, limits: Limits) -> Edge:
+    """Return the edge that belongs to *server_state*; the first connection makes it, with *limits*."""
+    edge = _edges.get(server_state)
+    if edge is None:
+        edge = _edges[server_state] = Edge(limits)
+    return edge

@@ -1,0 +1,216 @@
+"""One request and its response: what stands between uvicorn's cycle and the application.
+
+An `Exchange` is the ASGI application that uvicorn runs; it runs the real one with a `send` that knows the extension
+``http.response.zerocopysend``, and passes every other message on. It also owns the instant of the response (Date, RFC
+9110 §6.6.1), ends a response to HTTP/1.0 by closing instead of by chunks (RFC 9112 §6.1), and sees to it that a
+response which stopped short cannot be taken for a whole one.
+
+It leans on these of uvicorn's `RequestResponseCycle`: ``send``, ``disconnected``, ``default_headers``,
+``expected_content_length``, ``chunked_encoding``, ``response_started``, ``response_complete``, ``keep_alive``,
+``more_body``, ``waiting_for_100_continue``, ``message_event``.
+"""
+
+import asyncio
+import os
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
+
+from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from fileserve.server.clients import Ticket
+from fileserve.server.clock import Instant, format_date
+from fileserve.server.zerocopy import Disconnected, FileEnded, Sender
+
+if TYPE_CHECKING:
+    from fileserve.server.protocol import Protocol
+
+ZEROCOPYSEND = "http.response.zerocopysend"
+Message = Any  # uvicorn's union of messages does not know the extension's
+
+_NANOSECONDS = 1_000_000_000
+_WITHOUT_CONTENT = (204, 304)
+_LAST_MESSAGE: Message = {"type": "http.response.body", "body": b"", "more_body": False}
+
+
+class Exchange:
+    """One request and its response on a connection."""
+
+    __slots__ = ("_ends_by_close", "app", "connection", "cycle", "instant", "sent", "ticket")
+
+    def __init__(
+        self, connection: "Protocol", cycle: RequestResponseCycle, app: ASGI3Application, ticket: Ticket | None
+    ) -> None:
+        self.connection = connection
+        self.cycle = cycle
+        self.app = app
+        self.ticket = ticket
+        self.sent = 0  # bytes of content in ordinary messages
+        self.instant = Instant()
+        self._ends_by_close = False
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Run the application, and break the connection if it leaves the response unfinished."""
+        if self.cycle.disconnected:
+            return
+        scope["extensions"] = self._extensions()  # type: ignore[typeddict-unknown-key]
+        try:
+            await self.app(scope, receive, self.send)
+        except Disconnected:
+            pass  # the connection is broken already, and that a client leaves is no news
+        except (FileEnded, asyncio.CancelledError) as error:
+            # A cancellation is not raised on: the caller is uvicorn, which swallows it in any case, with a traceback
+            # for each client of a shutdown.
+            self._give_up(str(error) or "cancelled")
+        except BaseException:
+            self._give_up_if_endless()
+            raise
+        else:
+            self._give_up("left unfinished by the application")
+        finally:
+            self._prepare_fields(())  # of the answer 500 that uvicorn may send now
+            self.connection.end(self)
+
+    def send(self, message: Message) -> Coroutine[Any, Any, None]:
+        """Take one ASGI message from the application, and return what it awaits.
+
+        No coroutine of its own stands between the application and uvicorn's: for a small file each one shows.
+        """
+        kind = message["type"]
+        if kind == "http.response.body":
+            self._prepare_body(message)
+        elif kind == "http.response.start":
+            self._prepare_start(message)
+        elif kind == ZEROCOPYSEND and self.connection.wire.sender is not None:
+            return self._send_file(self.connection.wire.sender, message)
+        return self.cycle.send(message)
+
+    def has_known_end(self) -> bool:
+        """Tell whether a client can see the end of the response, as far as it has got, before the connection's end."""
+        return not self.cycle.response_started or (not self.cycle.chunked_encoding and not self._ends_by_close)
+
+    def disconnect(self) -> None:
+        """Let the application know that the client has gone."""
+        if not self.cycle.response_complete:
+            self.cycle.disconnected = True
+        self.cycle.message_event.set()
+
+    def _extensions(self) -> dict[str, dict[object, object]]:
+        connection = self.connection
+        own: dict[object, object] = {
+            "now_ns": self.instant,
+            "unacknowledged": connection.wire.unacknowledged,
+            "leaving": connection.edge.leaving,
+            "draining": connection.edge.draining,
+        }
+        return {"fileserve": own} if connection.wire.sender is None else {"fileserve": own, ZEROCOPYSEND: {}}
+
+    def _prepare_start(self, message: Message) -> None:
+        cycle = self.cycle
+        status = message["status"]
+        names = [name.lower() for name, _ in message.get("headers", ())]
+        self._prepare_fields(names)
+        if b"content-length" not in names and status not in _WITHOUT_CONTENT and cycle.scope["method"] != "HEAD":
+            self._prepare_unknown_end()
+        if self._ends_connection(status):
+            cycle.keep_alive = False
+
+    def _ends_connection(self, status: int) -> bool:
+        """Tell whether the connection should end: what comes is unknown (RFC 9110 §10.1.1), or useless, or barred."""
+        cycle = self.cycle
+        is_useless = cycle.more_body and status >= 400
+        return cycle.waiting_for_100_continue or is_useless or self.connection.edge.leaving.is_set()
+
+    def _prepare_fields(self, names: Sequence[bytes]) -> None:
+        """Set the fields that the server adds: Date, and those of uvicorn's configuration, but not uvicorn's late Date.
+
+        Policy: Date is sent whatever ``date_header`` says, because a server with a clock must (RFC 9110 §6.6.1); one
+        that the application has set wins, because a gateway has to pass its origin's on.
+        """
+        if self.cycle.response_started:
+            return
+        date = [] if b"date" in names else [(b"date", format_date(self.instant() // _NANOSECONDS))]
+        self.cycle.default_headers = date + self.connection.config.encoded_headers
+
+    def _prepare_unknown_end(self) -> None:
+        """Settle how a response without Content-Length ends: not at all for a client that has half-closed.
+
+        Policy: HTTP/1.0 gets no chunks but the connection's end (RFC 9112 §6.1).
+        """
+        if not self.connection.may_stream():
+            self.disconnect()
+            self.connection.transport.close()
+        elif self.cycle.scope["http_version"] == "1.0":
+            self.cycle.chunked_encoding = False
+            self._ends_by_close = True
+
+    def _prepare_body(self, message: Message) -> None:
+        length = len(message.get("body", b""))
+        self.sent += length
+        if self._ends_by_close:
+            self.cycle.expected_content_length = length
+        if self.cycle.more_body and not message.get("more_body", False):
+            self.connection.outlast(self.cycle)
+
+    async def _send_file(self, sender: Sender, message: Message) -> None:
+        cycle = self.cycle
+        if not cycle.response_started or cycle.response_complete:
+            await cycle.send(message)  # raises what uvicorn says of a message that is out of turn
+        if cycle.disconnected:
+            raise Disconnected
+        if cycle.scope["method"] != "HEAD":
+            await self._send_region(sender, message)
+        if not message.get("more_body", False):
+            await self.send(_LAST_MESSAGE)
+
+    async def _send_region(self, sender: Sender, message: Message) -> None:
+        file, offset, count = _region_of(message)
+        chunked = self.cycle.chunked_encoding and count > 0
+        if chunked:
+            self.connection.transport.write(b"%x\r\n" % count)
+        else:
+            self._take_off(count)
+        await self.connection.wire.flush()
+        try:
+            await sender.send(file, offset, count)
+        except Disconnected:
+            self.disconnect()
+            self.connection.wire.abort(reset=False)
+            raise
+        if chunked:
+            self.connection.transport.write(b"\r\n")
+        if message.get("offset") is None:
+            os.lseek(file, offset + count, os.SEEK_SET)
+
+    def _take_off(self, count: int) -> None:
+        """Take *count* off what is announced."""
+        cycle = self.cycle
+        if self._ends_by_close or cycle.chunked_encoding:
+            return
+        if count > cycle.expected_content_length:
+            raise RuntimeError("Response content longer than Content-Length")
+        cycle.expected_content_length -= count
+
+    def _give_up(self, reason: str) -> None:
+        """Break the connection of a response that has begun, and keep uvicorn from logging it once more."""
+        cycle = self.cycle
+        if cycle.disconnected or cycle.response_complete or not cycle.response_started:
+            return
+        cycle.disconnected = True
+        self.connection.break_off(reason, reset=self._ends_by_close)
+
+    def _give_up_if_endless(self) -> None:
+        """Break the connection by a reset where a proper close, uvicorn's way, would look like the response's end."""
+        if self._ends_by_close:
+            self._give_up("the application failed")
+
+
+def _region_of(message: Message) -> tuple[int, int, int]:
+    """Return descriptor, offset and count; by default the descriptor's position, and the rest of the file."""
+    file = message["file"] if isinstance(message["file"], int) else message["file"].fileno()
+    offset, count = message.get("offset"), message.get("count")
+    if offset is None:
+        offset = os.lseek(file, 0, os.SEEK_CUR)
+    if count is None:
+        count = max(0, os.fstat(file).st_size - offset)
+    return file, offset, count

@@ -1,0 +1,101 @@
+"""The sockets that a server listens on: made here, inherited, or handed over by systemd.
+
+A listening socket may be shared: by the workers of one server, and by an old and a new server while one takes over from
+the other. So it is passed on by descriptor, and closing it in one process leaves it open in the others.
+"""
+
+import os
+import socket
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from fileserve.settings import Settings
+
+__all__ = ["CannotListen", "listen", "url_of"]
+
+BACKLOG = 4096
+ANYBODY = 0o666  # a proxy runs as another user; who may come near the socket is decided by its directory
+FIRST_ACTIVATED = 3  # sd_listen_fds(3): descriptors from 3 on
+
+
+class CannotListen(Exception):
+    """An address cannot be listened on; the text says which, and why."""
+
+
+def listen(settings: Settings) -> list[socket.socket]:
+    """Return the listening sockets of *settings*; those of systemd's socket activation come before an address.
+
+    Raises:
+        CannotListen: the address is taken, not ours or not allowed, or the descriptor is no socket.
+    """
+    if settings.fd is not None:
+        return [_inherited(settings.fd)]
+    if settings.uds is not None:
+        return [_unix(settings.uds)]
+    activated = _activated()
+    return activated or [_tcp(settings.host, settings.port, settings.reuse_port)]
+
+
+def url_of(listener: socket.socket, scheme: str, root_path: str) -> str:
+    """Return the URL at which a client on this machine, or in its network, reaches *listener*."""
+    address = listener.getsockname()
+    if listener.family == socket.AF_UNIX:
+        return f"{scheme}+unix://{address}:{root_path}"
+    host, port = address[:2]
+    if host in ("0.0.0.0", "::"):
+        host = socket.gethostname()
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{root_path}"
+
+
+def _tcp(host: str, port: int, reuse_port: bool) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG, reuse_port=reuse_port)
+    except OSError as error:
+        raise CannotListen(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
+
+
+def _unix(path: Path) -> socket.socket:
+    """Listen on *path*; a socket file that nobody listens on any more, left by a crash, is replaced."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if _is_abandoned(path):
+            path.unlink()
+        listener.bind(os.fspath(path))
+        path.chmod(ANYBODY)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise CannotListen(f"cannot listen on {path}: {error.strerror or error}") from None
+    return listener
+
+
+def _is_abandoned(path: Path) -> bool:
+    with suppress(FileNotFoundError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            return False
+        try:
+            client.connect(os.fspath(path))
+        except ConnectionRefusedError:
+            return True
+    return False
+
+
+def _inherited(fd: int) -> socket.socket:
+    try:
+        listener = socket.socket(fileno=fd)
+        if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            listener.detach()
+            raise CannotListen(f"descriptor {fd} is not a listening socket")
+    except OSError as error:
+        raise CannotListen(f"descriptor {fd} is not a listening socket: {error.strerror or error}") from None
+    return listener
+
+
+def _activated() -> list[socket.socket]:
+    """Return the sockets that systemd hands over, sd_listen_fds(3); none when it addresses another process."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    count = int(os.environ.get("LISTEN_FDS", "0"))
+    return [_inherited(fd) for fd in range(FIRST_ACTIVATED, FIRST_ACTIVATED + count)]

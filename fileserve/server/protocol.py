@@ -1,0 +1,245 @@
+"""uvicorn's HTTP/1.1 protocol, with what it lacks for large files and open networks.
+
+`Protocol` is passed to uvicorn as ``http=Protocol`` or ``http=Protocol.with_limits(Limits(...))``. It adds the ASGI
+extension ``http.response.zerocopysend`` (plain sockets on Linux), the limits of `Limits`, the wire rules of `Intake`,
+and ``scope["extensions"]["fileserve"]`` with four entries:
+
+- ``now_ns``: a callable; the instant of this response in nanoseconds, which is also its Date
+- ``unacknowledged``: a callable; bytes of this connection that the peer's kernel has not taken yet
+- ``leaving``: an `asyncio.Event`, set when balancers should turn away; each connection ends after its response
+- ``draining``: an `asyncio.Event`, set when the server has begun to shut down; streams end themselves then
+
+Where the peer is a trusted proxy, ``client`` and ``scheme`` of the scope are those that it forwards.
+
+Each override says what of uvicorn it leans on; `tests/server/test_contract.py` fails when an upgrade changes that.
+Left out: HTTP/2, and what an application decides.
+"""
+
+import asyncio
+import time
+from typing import Any, ClassVar, Self
+
+from uvicorn._types import ASGI3Application
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.server import ServerState
+
+from fileserve.server.clients import Ticket
+from fileserve.server.edge import Edge, edge_of
+from fileserve.server.exchange import Exchange
+from fileserve.server.intake import Intake, Reading
+from fileserve.server.limits import Limits
+from fileserve.server.refusals import Refusal
+from fileserve.server.wire import Wire
+
+LINGER_S = 2.0  # how long a refused client may still talk, so that it hears the answer instead of a reset
+
+
+class Protocol(Intake):
+    """One connection of a client."""
+
+    zero_copy: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.edge: Edge = edge_of(server_state, self.limits)
+        self.wire: Wire = None  # type: ignore[assignment]  # until the connection is made
+        self.ticket: Ticket | None = None
+        if self.limits.keep_alive_s is not None:
+            self.timeout_keep_alive = self.limits.keep_alive_s  # type: ignore[assignment]  # handed to call_later
+
+    @classmethod
+    def with_limits(cls, limits: Limits, *, zero_copy: bool = True) -> type[Self]:
+        """Return a protocol class with these limits, for `uvicorn.Config`; *zero_copy* offers the extension."""
+        return type(cls.__name__, (cls,), {"limits": limits, "zero_copy": zero_copy})
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Set up the connection, and refuse it where it is one too many.
+
+        Leans on uvicorn for ``connections``, ``client`` and ``scheme``, which `HttpToolsProtocol.connection_made` sets.
+        """
+        super().connection_made(transport)
+        self.wire = Wire(self.loop, transport, self.flow)
+        if self.zero_copy and self.scheme == "http":
+            self.wire.offer_zero_copy()
+        self.edge.stalls.add(self)
+        admitted = self.edge.admit_connection(self._address)
+        if isinstance(admitted, Refusal):
+            self.refuse(admitted)
+        else:
+            self.ticket = admitted
+            self.arrival.start_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give back what the connection holds.
+
+        uvicorn tells only the newest request of a pipeline that the client has gone; the one that is being answered is
+        told here.
+        """
+        self.arrival.stop_timer()
+        self._withdraw()
+        self.pipeline.clear()
+        if self.exchange is not None:
+            self.exchange.disconnect()
+            self.exchange = None
+        self.wire.lose()
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep a half-closed connection as long as an answer is due whose end the client can see. RFC 9112 §9.6.
+
+        Policy: a stream without Content-Length is not such an answer: nobody may be there any more, and its end would
+        never come.
+        """
+        exchange = self.exchange
+        if exchange is None or self.scheme == "https" or self.cycle.more_body or not exchange.has_known_end():
+            return False
+        if self.reading is Reading.PARSED:
+            self.reading = Reading.ENDED
+        return True
+
+    def on_response_complete(self) -> None:
+        """Let uvicorn start the next request of a pipeline or the idle time; where neither is due, end or wait."""
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            self.wire.release()
+            self.end(exchange)
+        super().on_response_complete()
+        if self.exchange is None and (self.reading is not Reading.PARSED or self.arrival.incomplete):
+            self.end_or_wait()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the transport over; what this protocol holds for it ends here, because uvicorn tells it nothing more."""
+        self.reading = Reading.DISCARDED
+        self.arrival.stop_timer()
+        self._withdraw()
+        super().handle_websocket_upgrade()
+
+    def shutdown(self) -> None:
+        """Tell the streams of this server to end, then let uvicorn close the connection, now or after its response."""
+        self.edge.drain()
+        super().shutdown()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Put an `Exchange` between the cycle and the application.
+
+        Leans on uvicorn to start every request here, a pipelined one when it is its turn.
+        """
+        ticket = None
+        if self.limits.trusted_proxies:
+            self.edge.proxies.resolve(cycle.scope)
+        if self.limits.transfers_per_client is not None:
+            client = cycle.scope["client"]
+            ticket = self.edge.admit_transfer(client[0] if client else None)
+            if ticket is None:
+                app = Refusal.TRANSFERS.application(self.limits.retry_after_s)
+        self.exchange = Exchange(self, cycle, app, ticket)
+        super()._start_asgi_task(cycle, self.exchange)
+
+    # What an exchange asks of its connection
+
+    def end(self, exchange: Exchange) -> None:
+        """Give back what *exchange* holds of the connection. May be called again."""
+        if exchange.ticket is not None:
+            exchange.ticket.give_back()
+        if exchange is self.exchange:
+            self.wire.release()
+
+    def may_stream(self) -> bool:
+        """Tell whether anyone may be there for a response without a known end. See `eof_received`."""
+        return self.reading is not Reading.ENDED
+
+    def outlast(self, cycle: RequestResponseCycle) -> None:
+        """Let the connection outlast a response that ends before the request's content does. RFC 9112 §9.6.
+
+        A close with unread bytes is a reset, which destroys what the client has not read of the response.
+        """
+        if not cycle.disconnected:
+            cycle.keep_alive = True  # uvicorn would close at once
+            self.reading = Reading.DISCARDED
+
+    def break_off(self, reason: str, *, reset: bool) -> None:
+        """Close the connection at once, with a line in the log. A *reset* also drops what the kernel has queued.
+
+        Policy: a reset is for a response whose end is the connection's end; elsewhere the missing bytes show, and those
+        that were sent are worth having.
+        """
+        self.logger.warning("%s - response broken off: %s", self._peer, reason)
+        self.wire.abort(reset=reset)
+
+    # What the watch for stalls asks
+
+    def progress(self) -> object | None:
+        """Return what changes with each byte that the peer takes, or owes and sends; ``None`` where nothing is due."""
+        exchange = self.exchange
+        if exchange is None and not self.transport.get_write_buffer_size():
+            return None
+        if exchange is not None and self.flow.read_paused:
+            self._look_for_the_client(exchange)
+        outstanding = self.wire.unacknowledged()
+        if not outstanding and not self._awaits_content():
+            return None
+        return outstanding, self.wire.taken(), self.arrival.total, exchange.sent if exchange is not None else 0
+
+    def stalled(self) -> None:
+        """Reset the connection: what is queued for a peer that takes nothing would stay in the kernel for minutes."""
+        self.logger.warning("%s - stalled for %g s; connection reset", self._peer, self.limits.stall_timeout_s)
+        self.wire.abort(reset=True)
+
+    @property
+    def _peer(self) -> str:
+        return f"{self.client[0]}:{self.client[1]}" if self.client else "unix"
+
+    @property
+    def _address(self) -> str | None:
+        return self.client[0] if self.client else None
+
+    def _look_for_the_client(self, exchange: Exchange) -> None:
+        """End the connection if its client has gone: the loop does not read while pipelined requests wait."""
+        if self.wire.is_over(half_closed=not exchange.has_known_end()):
+            self.transport.abort()
+
+    def _withdraw(self) -> None:
+        self.edge.stalls.discard(self)
+        if self.ticket is not None:
+            self.edge.dismiss_connection(self.ticket)
+            self.ticket = None
+
+    def _awaits_content(self) -> bool:
+        cycle = self.cycle
+        return (
+            cycle is not None and cycle.more_body and not cycle.waiting_for_100_continue and not self.flow.read_paused
+        )
+
+    def end_or_wait(self) -> None:
+        """Do what is due when nothing is being answered."""
+        if self.transport.is_closing():
+            return
+        if self.refusal is not None:
+            self.transport.write(self.refusal.response(int(time.time()), self.limits.retry_after_s))
+        if self.reading is Reading.DISCARDED:
+            self._linger()
+        elif self.reading is Reading.ENDED:
+            self.transport.close()
+        elif self.arrival.incomplete:
+            self._unset_keepalive_if_required()
+            self.arrival.start_timer()
+
+    def _linger(self) -> None:
+        """Say that nothing more is coming, and hear the client out for a moment. RFC 9112 §9.6.
+
+        Leans on uvicorn's timer of the idle time.
+        """
+        self._unset_keepalive_if_required()
+        if not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self.transport.write_eof()
+        self.timeout_keep_alive_task = self.loop.call_later(LINGER_S, self.timeout_keep_alive_handler)

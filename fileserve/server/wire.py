@@ -1,0 +1,75 @@
+"""The sending side of one connection: its transport, its socket, and the zero-copy sender where there is one.
+
+What leaves the process by the transport and what leaves it by sendfile goes to the same socket; `flush` keeps the two
+in order. The counters say how far the peer's kernel has come, for the application (progress) and for the watch
+(stalls).
+
+It leans on uvicorn's `FlowControl.drain`, which waits while the transport has paused the protocol.
+"""
+
+import asyncio
+
+from uvicorn.protocols.http.flow_control import FlowControl
+
+from fileserve.server import sockets
+from fileserve.server.zerocopy import Sender
+
+
+class Wire:
+    """The sending side of one connection."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, flow: FlowControl) -> None:
+        self.transport = transport
+        self.sender: Sender | None = None
+        self._lost = False
+        self._loop = loop
+        self._flow = flow
+        self._sock: sockets.Socket = transport.get_extra_info("socket")
+        sockets.tune(self._sock)
+
+    def offer_zero_copy(self) -> None:
+        """Make the sender, where the system can: elsewhere than on Linux, sendfile has other rules."""
+        if sockets.LINUX:
+            self.sender = Sender(self._loop, self._sock)
+
+    def release(self) -> None:
+        """Give back what a response has used."""
+        if self.sender is not None:
+            self.sender.release()
+
+    def lose(self) -> None:
+        """Note that the connection is lost: its descriptor may soon be another's."""
+        self._lost = True
+        if self.sender is not None:
+            self.sender.lose()
+
+    async def flush(self) -> None:
+        """Wait until the transport has handed all bytes to the kernel, or is lost."""
+        if self.transport.is_closing() or not self.transport.get_write_buffer_size():
+            return
+        self.transport.set_write_buffer_limits(high=0)
+        try:
+            await self._flow.drain()
+        finally:
+            if not self.transport.is_closing():
+                self.transport.set_write_buffer_limits()
+
+    def unacknowledged(self) -> int:
+        """Return how many of the written bytes the peer's kernel has not taken yet; 0 when the connection is lost."""
+        if self._lost:
+            return 0
+        return self.transport.get_write_buffer_size() + sockets.unacknowledged(self._sock)
+
+    def is_over(self, *, half_closed: bool) -> bool:
+        """Tell whether the client has reset the connection, or, where *half_closed* counts, has closed its side."""
+        return sockets.is_over(self._sock, half_closed=half_closed)
+
+    def taken(self) -> tuple[int, int]:
+        """Return two counts that grow as the peer takes bytes: its kernel's acknowledgements, our sendfile."""
+        return sockets.acknowledged(self._sock), self.sender.sent if self.sender is not None else 0
+
+    def abort(self, *, reset: bool) -> None:
+        """Close at once. A *reset* also drops what the kernel has queued, and does not look like a proper end."""
+        if reset and not self._lost:
+            sockets.reset_on_close(self._sock)
+        self.transport.abort()

@@ -1,0 +1,146 @@
+"""One process that answers: uvicorn's server, with an end in steps.
+
+The first signal begins the drain (see `Drain`), the second ends it at once. A worker of a supervisor also holds one
+end of a leash, a socket pair: it says there that it is ready, and drains when the supervisor's end is gone, so that
+no worker outlives a supervisor that was killed.
+"""
+
+import argparse
+import asyncio
+import logging
+import signal
+import socket
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import uvicorn
+
+from fileserve.server.configuration import configure, raise_descriptor_limit
+from fileserve.server.edge import Edge, edge_of
+from fileserve.server.logs import set_up_logging
+from fileserve.server.protocol import Protocol
+from fileserve.settings import Settings, load_settings
+
+__all__ = ["READY", "Drain", "Worker"]
+
+log = logging.getLogger("fileserve.server")
+
+READY = b"."
+SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """How a server ends, in seconds.
+
+    For *notice_s* it goes on accepting, tells ``/readyz`` to say 503 and closes each connection after its response,
+    so that a balancer turns away. Then it listens no more, streams are told to end, and transfers have *timeout_s* to
+    finish, or *interrupt_s* when somebody at a terminal pressed Ctrl-C and waits.
+    """
+
+    notice_s: float
+    timeout_s: float
+    interrupt_s: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Drain":
+        """Return what *settings* say of it."""
+        return cls(settings.drain_notice, settings.drain_timeout, settings.interrupt_timeout)
+
+
+class Worker(uvicorn.Server):
+    """One server process. Leans on uvicorn to call `capture_signals`, `startup`, `on_tick` and `shutdown`."""
+
+    def __init__(self, config: uvicorn.Config, drain: Drain, leash: socket.socket | None = None) -> None:
+        super().__init__(config)
+        self.drain = drain
+        self.leash = leash
+        self.leave_at: float | None = None
+
+    @property
+    def edge(self) -> Edge:
+        """What the connections of this server share."""
+        protocol = self.config.http_protocol_class
+        assert issubclass(protocol, Protocol)
+        return edge_of(self.server_state, protocol.limits)
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Handle signals in the event loop for as long as the server runs; uvicorn's way cannot end a drain at once."""
+        loop = asyncio.get_running_loop()
+        for number in SIGNALS:
+            loop.add_signal_handler(number, self.end, number)
+        if self.leash is not None:
+            loop.add_reader(self.leash, self._hear_leash)
+        try:
+            yield
+        finally:
+            for number in SIGNALS:
+                loop.remove_signal_handler(number)
+            if self.leash is not None:
+                loop.remove_reader(self.leash)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept, and tell the supervisor."""
+        await super().startup(sockets)
+        if self.leash is not None and self.started:
+            self.leash.send(READY)
+
+    def end(self, number: signal.Signals) -> None:
+        """Begin the drain; when it has begun already, end it now."""
+        if self.leave_at is not None:
+            self._end_now()
+            return
+        is_interrupt = number == signal.SIGINT
+        self.leave_at = time.monotonic() + (0 if is_interrupt else self.drain.notice_s)
+        limit_s = self.drain.interrupt_s if is_interrupt else self.drain.timeout_s
+        self.config.timeout_graceful_shutdown = limit_s  # type: ignore[assignment]  # handed to wait_for
+        self.edge.leave()
+        if self.server_state.tasks:
+            again = "; Ctrl-C again ends them now" if is_interrupt else ""
+            log.warning("ending: %d responses have %g s to finish%s", len(self.server_state.tasks), limit_s, again)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain, then end the application's lifespan; uvicorn leaves that out when it is told to end now."""
+        await super().shutdown(sockets)
+        if self.force_exit:
+            await self.lifespan.shutdown()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Tell uvicorn to shut down when the notice is over."""
+        if self.leave_at is not None and time.monotonic() >= self.leave_at:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+    def _end_now(self) -> None:
+        self.should_exit = self.force_exit = True
+        self.leave_at = 0
+        for connection in list(self.server_state.connections):
+            if connection.transport is not None:
+                connection.transport.abort()
+
+    def _hear_leash(self) -> None:
+        assert self.leash is not None
+        if not self.leash.recv(1):  # the supervisor is gone
+            asyncio.get_running_loop().remove_reader(self.leash)
+            self.end(signal.SIGTERM)
+
+
+def main() -> None:
+    """Run a worker of a supervisor; its settings are in the environment."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--listeners", required=True)
+    parser.add_argument("--leash", type=int, required=True)
+    arguments = parser.parse_args()
+    set_up_logging()
+    raise_descriptor_limit()
+    settings = load_settings()
+    listeners = [socket.socket(fileno=int(fd)) for fd in arguments.listeners.split(",")]
+    with socket.socket(fileno=arguments.leash) as leash:
+        Worker(configure(settings), Drain.of(settings), leash).run(sockets=listeners)
+
+
+if __name__ == "__main__":
+    main()

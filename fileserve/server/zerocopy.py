@@ -1,0 +1,220 @@
+"""Sends regions of files to a socket with sendfile(2), without ever stopping the event loop.
+
+The socket belongs to a transport of the loop, and both loops refuse `add_writer` for it; so the sender works on a
+duplicate of its descriptor. What is in the page cache goes out from the loop, one span for each turn: a fast client
+drains while sendfile fills, and without a limit one call would last as long as the client keeps up. What is not in the
+page cache goes out from a disk thread, on duplicates of both descriptors that the job itself owns and closes: it waits
+for the disk, never for the client, and nothing is closed under it, whoever has left meanwhile.
+
+Duplicate, cork and registration outlive a region, because a transfer comes as many regions; `release` ends all three.
+There is one future for a region, and no task switch for a span.
+
+Left out: what the bytes mean, framing, timeouts. Data that the transport has not written yet has to be waited for
+before.
+"""
+
+import asyncio
+import errno
+import os
+import socket
+
+from fileserve import disk
+from fileserve.server.sockets import Socket, set_cork
+
+SPAN = 512 * 1024
+COLD_SPANS = 4  # of one visit to a disk thread
+
+_PEER_GONE = frozenset(
+    {
+        errno.EPIPE,
+        errno.ECONNRESET,
+        errno.ECONNABORTED,
+        errno.ENOTCONN,
+        errno.ESHUTDOWN,
+        errno.ETIMEDOUT,
+        errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
+        errno.ENETDOWN,
+    }
+)
+
+
+class Disconnected(ConnectionError):
+    """The client has gone; nothing more reaches it."""
+
+
+class FileEnded(OSError):
+    """The file is shorter than the region that was to be sent."""
+
+
+class _Region:
+    """What is left of the region under way, and who waits for its end."""
+
+    __slots__ = ("done", "file", "start", "stop")
+
+    def __init__(self, file: int, start: int, stop: int) -> None:
+        self.file = file
+        self.start = start
+        self.stop = stop
+        self.done: asyncio.Future[None] | None = None
+
+
+class Sender:
+    """Sends to one connection, one region at a time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: Socket) -> None:
+        self.sent = 0  # bytes that the kernel has taken from this sender since it was made
+        self._loop = loop
+        self._sock = sock
+        self._out: socket.socket | None = None
+        self._region: _Region | None = None
+        self._registered = False
+        self._unyielded = 0
+        self._lost = False
+
+    async def send(self, file: int, offset: int, count: int) -> None:
+        """Send *count* bytes of the descriptor *file* from *offset*; return when the kernel has taken them.
+
+        The caller keeps *file* open until this returns or raises.
+
+        Raises:
+            Disconnected: the client has gone, before or meanwhile.
+            FileEnded: the file has fewer bytes.
+            OSError: the disk's own error.
+        """
+        region = self._region = _Region(file, offset, offset + count)
+        try:
+            full = self._registered or self._unyielded >= SPAN
+            while region.start < region.stop:
+                self._check_alive()
+                await self._send_warm(region, wait=full)
+                full = region.start < region.stop and await self._send_cold(region)
+        finally:
+            self._region = None
+
+    def release(self) -> None:
+        """Give back what a response has used, and push its last segment. The next region takes it anew."""
+        self._unyielded = 0
+        if self._out is None:
+            return
+        self._unregister()
+        if not self._lost:
+            set_cork(self._out, False)
+        self._out.close()
+        self._out = None
+
+    def lose(self) -> None:
+        """Note that the connection is lost: what is being sent fails, and so does all that comes after."""
+        self._lost = True
+        self.release()
+        self._settle(Disconnected())
+
+    def _check_alive(self) -> None:
+        if self._lost:
+            raise Disconnected
+
+    def _open(self) -> socket.socket:
+        self._check_alive()  # a lost connection's descriptor may already be another's
+        if self._out is None:
+            self._out = socket.socket(self._sock.family, self._sock.type, self._sock.proto, os.dup(self._sock.fileno()))
+            set_cork(self._out, True)
+        return self._out
+
+    async def _send_warm(self, region: _Region, *, wait: bool) -> None:
+        """Send from the loop until the region ends or the page cache does; *wait* for the socket first."""
+        region.done = self._loop.create_future()
+        if not wait:
+            self._step()
+        if not region.done.done():
+            self._register()
+            self._unyielded = 0
+        await region.done
+
+    async def _send_cold(self, region: _Region) -> bool:
+        """Send a few spans from a disk thread. Return whether the socket is full."""
+        count = min(region.stop - region.start, COLD_SPANS * SPAN)
+        self._unregister()  # or the loop would turn idly while the disk works
+        out, file = os.dup(self._open().fileno()), os.dup(region.file)
+        job = asyncio.wrap_future(disk.submit(_send_and_close, out, file, region.start, count))
+        try:
+            sent = await asyncio.shield(job)  # a job that is dropped unbegun would close nothing
+        except OSError as error:
+            raise _translated(error) from None
+        self._advance(region, sent)
+        return sent < count
+
+    def _step(self) -> None:
+        """Send one span. This is also what the loop calls while the socket takes more."""
+        region = self._region
+        if region is None or region.done is None or region.done.done():
+            self._unregister()
+            return
+        stop = min(region.start + SPAN, region.stop)
+        if not disk.is_resident(region.file, stop - 1) or not disk.is_resident(region.file, region.start):
+            self._settle(None)
+            return
+        try:
+            sent = os.sendfile(self._open().fileno(), region.file, region.start, stop - region.start)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._settle(_translated(error))
+            return
+        self._advance(region, sent)
+        if sent == 0:
+            self._settle(FileEnded(errno.EIO, "the file ended before the region"))
+        elif region.start == region.stop:
+            self._settle(None)
+
+    def _advance(self, region: _Region, sent: int) -> None:
+        region.start += sent
+        self.sent += sent
+        self._unyielded += sent
+
+    def _settle(self, error: OSError | None) -> None:
+        done = self._region.done if self._region is not None else None
+        if done is None or done.done():
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+    def _register(self) -> None:
+        if not self._registered:
+            self._loop.add_writer(self._open().fileno(), self._step)
+            self._registered = True
+
+    def _unregister(self) -> None:
+        if self._registered and self._out is not None:
+            self._loop.remove_writer(self._out.fileno())
+        self._registered = False
+
+
+def _send_and_close(out: int, file: int, offset: int, count: int) -> int:
+    """Send up to *count* bytes until the socket is full; close both descriptors. Runs in a disk thread."""
+    try:
+        return _send_until_full(out, file, offset, count)
+    finally:
+        os.close(out)
+        os.close(file)
+
+
+def _send_until_full(out: int, file: int, offset: int, count: int) -> int:
+    total = 0
+    while total < count:
+        try:
+            sent = os.sendfile(out, file, offset + total, min(SPAN, count - total))
+        except BlockingIOError:
+            break
+        if sent == 0:
+            raise FileEnded(errno.EIO, "the file ended before the region")
+        total += sent
+    return total
+
+
+def _translated(error: OSError) -> OSError:
+    """Return `Disconnected` for the errors of a socket whose peer has gone, and *error* itself otherwise."""
+    if error.errno in _PEER_GONE and not isinstance(error, FileEnded):
+        return Disconnected(error.errno, os.strerror(error.errno))
+    return error

@@ -1,0 +1,136 @@
+"""What the server leans on in uvicorn: an upgrade that changes it fails here, with a name, and not on the wire."""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import uvicorn
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import Server, ServerState
+
+from fileserve.server import Protocol
+from fileserve.server.edge import edge_of
+from fileserve.server.intake import Intake
+from fileserve.server.limits import Limits
+
+OVERRIDES = sorted(
+    name
+    for cls in (Protocol, Intake)
+    for name in vars(cls)
+    if name in vars(HttpToolsProtocol) and callable(getattr(HttpToolsProtocol, name))
+)
+
+
+def attributes_set_by(function: Callable[..., Any]) -> set[str]:
+    """Return the attributes of ``self`` that *function* assigns."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    targets = [target for node in ast.walk(tree) if isinstance(node, ast.Assign) for target in node.targets]
+    targets += [node.target for node in ast.walk(tree) if isinstance(node, ast.AnnAssign | ast.AugAssign)]
+    return {
+        target.attr
+        for target in targets
+        if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == "self"
+    }
+
+
+def names_used_by(function: Callable[..., Any]) -> set[str]:
+    """Return every name and attribute that *function* mentions."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    return {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)} | {
+        node.id for node in ast.walk(tree) if isinstance(node, ast.Name)
+    }
+
+
+def test_the_overrides_are_the_ones_that_this_file_knows() -> None:
+    assert set(OVERRIDES) == {
+        "__init__",
+        "_start_asgi_task",
+        "connection_lost",
+        "connection_made",
+        "data_received",
+        "eof_received",
+        "handle_websocket_upgrade",
+        "on_headers_complete",
+        "on_message_begin",
+        "on_message_complete",
+        "on_response_complete",
+        "send_400_response",
+        "shutdown",
+    }
+
+
+@pytest.mark.parametrize("name", OVERRIDES)
+def test_an_override_has_the_parameters_of_what_it_overrides(name: str) -> None:
+    ours, theirs = getattr(Protocol, name), getattr(HttpToolsProtocol, name)
+    assert list(inspect.signature(ours).parameters) == list(inspect.signature(theirs).parameters)
+
+
+@pytest.mark.parametrize(
+    ("function", "attributes"),
+    [
+        pytest.param(
+            HttpToolsProtocol.__init__,
+            {"config", "loop", "logger", "parser", "connections", "tasks", "transport", "flow", "client", "scheme"}
+            | {"pipeline", "headers", "expect_100_continue", "cycle", "timeout_keep_alive", "timeout_keep_alive_task"},
+            id="protocol",
+        ),
+        pytest.param(HttpToolsProtocol.connection_made, {"transport", "flow", "client", "scheme"}, id="connection"),
+        pytest.param(HttpToolsProtocol.on_message_begin, {"url", "headers", "scope", "expect_100_continue"}, id="head"),
+        pytest.param(
+            RequestResponseCycle.__init__,
+            {"scope", "default_headers", "message_event", "disconnected", "keep_alive", "waiting_for_100_continue"}
+            | {"more_body", "response_started", "response_complete", "chunked_encoding", "expected_content_length"},
+            id="cycle",
+        ),
+        pytest.param(ServerState.__init__, {"connections", "tasks", "default_headers"}, id="server_state"),
+        pytest.param(FlowControl.__init__, {"read_paused", "write_paused"}, id="flow"),
+        pytest.param(Config.load, {"encoded_headers", "http_protocol_class"}, id="config"),
+    ],
+)
+def test_uvicorn_sets_what_we_read(function: Callable[..., Any], attributes: set[str]) -> None:
+    assert attributes <= attributes_set_by(function)
+
+
+@pytest.mark.parametrize(
+    ("function", "names"),
+    [
+        pytest.param(
+            HttpToolsProtocol.on_headers_complete, {"_start_asgi_task", "url", "expect_100_continue"}, id="start"
+        ),
+        pytest.param(HttpToolsProtocol.on_response_complete, {"_start_asgi_task", "pipeline"}, id="pipelined_start"),
+        pytest.param(HttpToolsProtocol.data_received, {"send_400_response", "handle_websocket_upgrade"}, id="refusal"),
+        pytest.param(HttpToolsProtocol.connection_lost, {"resume_writing", "message_event"}, id="loss"),
+        pytest.param(HttpToolsProtocol._unset_keepalive_if_required, {"timeout_keep_alive_task"}, id="idle_timer"),
+        pytest.param(HttpToolsProtocol.timeout_keep_alive_handler, {"transport", "close"}, id="idle_end"),
+        pytest.param(RequestResponseCycle.run_asgi, {"send", "response_started", "disconnected"}, id="application"),
+        pytest.param(
+            RequestResponseCycle.send,
+            {"default_headers", "chunked_encoding", "expected_content_length", "keep_alive", "on_response", "drain"},
+            id="response",
+        ),
+        pytest.param(RequestResponseCycle.receive, {"waiting_for_100_continue", "message_event"}, id="continue"),
+        pytest.param(Server.shutdown, {"shutdown", "connections"}, id="drain"),
+    ],
+)
+def test_uvicorn_uses_what_we_set_or_override(function: Callable[..., Any], names: set[str]) -> None:
+    assert names <= names_used_by(function)
+
+
+def test_a_protocol_class_is_what_uvicorn_is_given() -> None:
+    limits = Limits(header_count=7)
+    protocol = Protocol.with_limits(limits, zero_copy=False)
+    config = uvicorn.Config(lambda: None, http=protocol, log_config=None)
+    config.load()
+    assert config.http_protocol_class is protocol
+    assert (protocol.limits, protocol.zero_copy, Protocol.limits) == (limits, False, Limits())
+
+
+def test_two_servers_share_nothing_and_one_server_shares_all() -> None:
+    one, other = ServerState(), ServerState()
+    assert edge_of(one, Limits()) is edge_of(one, Limits())
+    assert edge_of(one, Limits()) is not edge_of(other, Limits())

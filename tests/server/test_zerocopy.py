@@ -1,0 +1,206 @@
+"""The sender alone, on a pair of real sockets: turns of the loop, options of the socket, and races."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fileserve import disk
+from fileserve.server import sockets
+from fileserve.server.zerocopy import SPAN, Disconnected, FileEnded, Sender
+from tests.server.harness import wait_until
+
+MIB = 1 << 20
+
+
+@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    return "asyncio", {"use_uvloop": request.param}
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two ends of a TCP connection; the first does not block."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        far = socket.create_connection(listener.getsockname())
+        near, _ = listener.accept()
+    near.setblocking(False)
+    far.setblocking(False)
+    with near, far:
+        yield near, far
+
+
+@pytest.fixture
+def source(file: Path) -> Iterator[int]:
+    fd = os.open(file, os.O_RDONLY)
+    yield fd
+    os.close(fd)
+
+
+async def receive(sock: socket.socket, count: int) -> bytes:
+    loop, parts = asyncio.get_running_loop(), []
+    while count:
+        data = await loop.sock_recv(sock, min(count, MIB))
+        assert data
+        parts.append(data)
+        count -= len(data)
+    return b"".join(parts)
+
+
+async def test_each_span_has_a_turn_of_the_loop(
+    pair: tuple[socket.socket, socket.socket], source: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that takes everything at once would hold the loop otherwise."""
+    loop, turns, calls = asyncio.get_running_loop(), 0, list[tuple[int, int]]()
+
+    def count_turn() -> None:
+        nonlocal turns
+        turns += 1
+        loop.call_soon(count_turn)
+
+    def greedy(out: int, file: int, offset: int, count: int) -> int:
+        calls.append((turns, count))
+        return count  # as if the kernel had taken it all
+
+    monkeypatch.setattr(os, "sendfile", greedy)
+    loop.call_soon(count_turn)
+    sender = Sender(loop, pair[0])
+    for offset in range(0, 24 * MIB, 8 * MIB):
+        await sender.send(source, offset, 8 * MIB)
+    sender.release()
+    assert all(count <= SPAN for _, count in calls)
+    assert len(calls) == 24 * MIB // SPAN
+    assert len({turn for turn, _ in calls}) >= len(calls) - 1  # the first goes out at once, before its turn
+
+
+async def test_many_small_regions_do_not_hold_the_loop_either(
+    pair: tuple[socket.socket, socket.socket], source: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, others = asyncio.get_running_loop(), 0
+
+    def other() -> None:
+        nonlocal others
+        others += 1
+        loop.call_soon(other)
+
+    monkeypatch.setattr(os, "sendfile", lambda out, file, offset, count: count)
+    loop.call_soon(other)
+    sender = Sender(loop, pair[0])
+    for _ in range(100):
+        await sender.send(source, 0, SPAN // 4)
+    sender.release()
+    assert others >= 20
+
+
+async def test_the_socket_is_corked_from_the_first_region_to_the_release(
+    pair: tuple[socket.socket, socket.socket], source: int, content: bytes
+) -> None:
+    def is_corked() -> bool:
+        return bool(pair[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK))
+
+    sender = Sender(asyncio.get_running_loop(), pair[0])
+    assert not is_corked()
+    await sender.send(source, 0, 10)
+    await sender.send(source, 10, 10)
+    assert is_corked()
+    sender.release()
+    assert not is_corked()
+    assert await receive(pair[1], 20) == content[:20]
+    assert sender.sent == 20
+
+
+async def test_a_connection_lost_just_before_the_disk_is_asked_is_not_sent_to(
+    pair: tuple[socket.socket, socket.socket], source: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its descriptor may be another connection's by then."""
+    sender = Sender(asyncio.get_running_loop(), pair[0])
+
+    def cold_after_the_first_span(fd: int, offset: int) -> bool:
+        if offset >= SPAN:
+            asyncio.get_running_loop().call_soon(sender.lose)
+        return offset < SPAN
+
+    jobs: list[Any] = []
+    monkeypatch.setattr(disk, "is_resident", cold_after_the_first_span)
+    monkeypatch.setattr(disk, "submit", lambda *arguments: jobs.append(arguments))
+    monkeypatch.setattr(os, "sendfile", lambda out, file, offset, count: count // 2)
+    with pytest.raises(Disconnected):
+        await sender.send(source, 0, 4 * MIB)
+    assert not jobs
+
+
+async def test_a_lost_connection_takes_no_more(pair: tuple[socket.socket, socket.socket], source: int) -> None:
+    sender = Sender(asyncio.get_running_loop(), pair[0])
+    sender.lose()
+    with pytest.raises(Disconnected):
+        await sender.send(source, 0, 1)
+
+
+async def test_losing_the_connection_ends_a_send_that_waits(
+    pair: tuple[socket.socket, socket.socket], source: int
+) -> None:
+    loop = asyncio.get_running_loop()
+    sender = Sender(loop, pair[0])
+    sending = asyncio.ensure_future(sender.send(source, 0, 24 * MIB))
+    await receive(pair[1], 1)
+    sender.lose()
+    with pytest.raises(Disconnected):
+        await sending
+
+
+@pytest.mark.parametrize("resident", [True, False], ids=["warm", "cold"])
+async def test_an_error_of_the_disk_is_passed_on(
+    pair: tuple[socket.socket, socket.socket], source: int, resident: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: int) -> int:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(disk, "is_resident", lambda fd, offset: resident)
+    monkeypatch.setattr(os, "sendfile", broken)
+    sender = Sender(asyncio.get_running_loop(), pair[0])
+    with pytest.raises(OSError, match="Input/output") as caught:
+        await sender.send(source, 0, 1)
+    sender.release()
+    assert not isinstance(caught.value, Disconnected | FileEnded)
+
+
+async def test_a_cold_send_to_a_full_socket_waits_for_the_socket_and_not_in_a_thread(
+    pair: tuple[socket.socket, socket.socket], source: int, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs, submit = 0, disk.submit
+
+    def counted_submit(*arguments: Any) -> Any:
+        nonlocal jobs
+        jobs += 1
+        return submit(*arguments)
+
+    monkeypatch.setattr(disk, "is_resident", lambda fd, offset: False)
+    monkeypatch.setattr(disk, "submit", counted_submit)
+    sockets.tune(pair[0])
+    sender = Sender(asyncio.get_running_loop(), pair[0])
+    sending = asyncio.ensure_future(sender.send(source, 0, 24 * MIB))
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    while_full = jobs
+    assert await receive(pair[1], 24 * MIB) == content
+    await sending
+    sender.release()
+    assert while_full <= 10
+
+
+def test_a_connection_s_options_are_set(pair: tuple[socket.socket, socket.socket]) -> None:
+    sockets.tune(pair[0])
+    assert pair[0].getsockopt(socket.IPPROTO_TCP, 25) == sockets.NOTSENT_LOWAT
+    assert pair[0].getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+
+
+async def test_what_the_peer_has_taken_is_counted(pair: tuple[socket.socket, socket.socket]) -> None:
+    before = sockets.acknowledged(pair[0])
+    pair[0].send(b"x" * 1000)
+    assert await receive(pair[1], 1000) == b"x" * 1000
+    wait_until(lambda: not sockets.unacknowledged(pair[0]))
+    assert sockets.acknowledged(pair[0]) - before == 1000

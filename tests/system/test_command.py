@@ -1,0 +1,212 @@
+"""``fileserve serve`` as a user meets it: mistakes, the greeting, settings and signals."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from urllib.request import urlopen
+
+import psutil
+import pytest
+
+from fileserve import Settings
+from tests.system.clients import head
+from tests.tools import Running, clean_environment, running, serving, tool, wait_until
+
+pytestmark = pytest.mark.system
+
+FILESERVE = (sys.executable, "-m", "fileserve")
+TIMEOUT_S = 30
+USAGE_ERROR = 2
+CONTENT = bytes(range(256)) * 4096
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A served directory whose first file has a name that a shell would misread."""
+    directory = tmp_path / "served files"
+    (directory / "sub").mkdir(parents=True)
+    Path(os.fsdecode(os.fsencode(directory) + b"/!a 'b\" $HOME `id`; *\n\xff.bin")).write_bytes(CONTENT)
+    (directory / "plain.bin").write_bytes(CONTENT)
+    return directory
+
+
+def run_fileserve(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = clean_environment() | variables
+    return subprocess.run(
+        [*FILESERVE, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S
+    )
+
+
+def assert_refused(ended: subprocess.CompletedProcess[str], *expected: str) -> None:
+    """One line that contains what is *expected*, exit code 2, and nothing else."""
+    assert ended.returncode == USAGE_ERROR, ended.stderr
+    assert ended.stdout == ""
+    assert re.fullmatch(r"fileserve: [^\n]+\n", ended.stderr)
+    for words in expected:
+        assert words in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        pytest.param(["serve", "--worker", "2"], ["--worker", "--workers"], id="misspelt_option"),
+        pytest.param(["serve", "--port"], ["--port"], id="option_without_a_value"),
+        pytest.param(["serve", "--port", "http"], ["--port", "http"], id="port_that_is_no_number"),
+        pytest.param(["serve", "--port", "70000"], ["--port", "70000"], id="port_out_of_range"),
+        pytest.param(["serve", "--etag", "md5"], ["--etag", "inode"], id="none_of_the_choices"),
+        pytest.param(["serve", "--chunk-size", "much"], ["--chunk-size", "much"], id="size_that_is_none"),
+        pytest.param(["serve", "--root-path", "files"], ["--root-path", "files"], id="root_path_without_a_slash"),
+        pytest.param(["serve", "missing"], ["DIR", "missing"], id="missing_directory"),
+        pytest.param(["serve", sys.executable], ["DIR", sys.executable], id="file_for_a_directory"),
+        pytest.param(["serve", "a", "b"], ["b"], id="two_directories"),
+        pytest.param(["sevre"], ["sevre", "serve"], id="misspelt_command"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line(arguments: list[str], expected: list[str], tmp_path: Path) -> None:
+    assert_refused(run_fileserve(*arguments, folder=tmp_path), *expected)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        pytest.param("FILESERVE_WORKER", "2", ["FILESERVE_WORKER:", "FILESERVE_WORKERS"], id="misspelt"),
+        pytest.param("FILESERVE_PORT", "http", ["FILESERVE_PORT", "http"], id="value_that_does_not_do"),
+        pytest.param("FILESERVE_ROOT", "missing", ["FILESERVE_ROOT", "missing"], id="missing_directory"),
+    ],
+)
+def test_a_mistake_in_the_environment_is_one_line(
+    variable: str, value: str, expected: list[str], tmp_path: Path
+) -> None:
+    assert_refused(run_fileserve("serve", folder=tmp_path, **{variable: value}), *expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        pytest.param("worker = 2", ["fileserve.toml", "worker", "workers"], id="misspelt"),
+        pytest.param('port = "http"', ["port", "http"], id="value_that_does_not_do"),
+        pytest.param("port: 8000", ["fileserve.toml", "line 1"], id="not_toml"),
+    ],
+)
+def test_a_mistake_in_the_file_is_one_line(content: str, expected: list[str], tmp_path: Path) -> None:
+    (tmp_path / "fileserve.toml").write_text(content)
+    assert_refused(run_fileserve("serve", folder=tmp_path), *expected)
+
+
+def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert_refused(run_fileserve("serve", "--port", port, folder=tmp_path), port, "in use")
+
+
+def test_help_lists_every_option_with_its_default(tmp_path: Path) -> None:
+    shown = " ".join(run_fileserve("serve", "--help", folder=tmp_path).stdout.split())
+    for name in Settings.model_fields.keys() - {"root"}:
+        option = f"--{name.replace('_', '-')}"
+        assert re.search(rf"{option}\b.*?\[default: [^\]]+\]", shown), option
+    assert "FILESERVE_" in shown
+    assert "fileserve.toml" in shown
+
+
+def greeted_command(server: Running, label: str) -> str:
+    """Return the command that the greeting gives under *label*."""
+    found = re.search(rf"^ +{label}: +(.+)$", server.log.read_text(), re.MULTILINE)
+    assert found is not None, server.log.read_text()
+    return found[1]
+
+
+@pytest.mark.parametrize("options", [(), ("--root-path", "/files")], ids=["at_the_top", "beneath_a_prefix"])
+def test_the_commands_of_the_greeting_work_as_they_stand(options: tuple[str, ...], root: Path, tmp_path: Path) -> None:
+    with serving(root, *options) as server:
+        for label, program in (("download", tool("curl")), ("resume", tool("wget"))):
+            folder = tmp_path / label
+            folder.mkdir()
+            command = greeted_command(server, label)
+            assert command.startswith(Path(program).name)
+            ended = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S)
+            assert ended.returncode == 0, ended.stderr
+            (saved,) = folder.iterdir()
+            assert saved.read_bytes() == CONTENT
+
+
+def test_the_greeting_says_what_is_served_and_how_to_end_it(root: Path) -> None:
+    with serving(root) as server:
+        greeting = server.log.read_text()
+    assert f"serves {root} on {server.url}/\n" in greeting
+    assert "Ctrl-C" in greeting
+
+
+def test_the_application_runs_under_uvicorn_itself(root: Path) -> None:
+    command = (sys.executable, "-m", "uvicorn", "--factory", "fileserve:create_app", "--port", "0")
+    with running(*command, FILESERVE_ROOT=str(root)) as server, urlopen(f"{server.url}/download/plain.bin") as answer:
+        assert answer.read() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("sources", "workers", "expected"),
+    [
+        pytest.param((), "1", "no-cache", id="default"),
+        pytest.param(("file",), "1", "file", id="file"),
+        pytest.param(("file", "environment"), "1", "environment", id="environment_before_file"),
+        pytest.param(("file", "environment", "option"), "1", "option", id="option_before_both"),
+        pytest.param(("file", "environment", "option"), "2", "option", id="in_worker_processes_too"),
+    ],
+)
+def test_settings_count_in_the_promised_order(
+    sources: tuple[str, ...], workers: str, expected: str, root: Path, tmp_path: Path
+) -> None:
+    if "file" in sources:
+        (tmp_path / "fileserve.toml").write_text('cache_control = "file"')
+    variables = {"FILESERVE_CACHE_CONTROL": "environment"} if "environment" in sources else {}
+    options = ("--cache-control", "option") if "option" in sources else ()
+    command = (*FILESERVE, "serve", str(root), "--port", "0", "--workers", workers, *options)
+    with running(*command, folder=tmp_path, **variables) as server:
+        assert head(f"{server.url}/download/plain.bin")["cache-control"] == expected
+
+
+def test_the_directory_may_come_from_the_environment_or_the_file(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "fileserve.toml").write_text(f'root = "{root.name}"\nport = 0')
+    with running(*FILESERVE, "serve", folder=tmp_path) as server:
+        assert head(f"{server.url}/download/plain.bin")["content-length"] == str(len(CONTENT))
+    with running(*FILESERVE, "serve", folder=tmp_path, FILESERVE_ROOT=str(root / "sub")) as server:
+        assert f"serves {root / 'sub'} on" in server.log.read_text()
+
+
+def processes_of(server: Running) -> list[psutil.Process]:
+    main = psutil.Process(server.process.pid)
+    return [main, *main.children(recursive=True)]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sigterm_ends_all_processes(workers: str, root: Path) -> None:
+    with serving(root, "--workers", workers) as server:
+        processes = processes_of(server)
+        assert len(processes) >= int(workers)
+        server.process.terminate()
+        server.process.wait(TIMEOUT_S)
+        assert wait_until(lambda: not any(process.is_running() for process in processes), timeout_s=5)
+        assert "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ctrl_c_ends_all_processes(workers: str, root: Path) -> None:
+    """A terminal sends SIGINT to the command and to its workers alike."""
+    with serving(root, "--workers", workers) as server:
+        head(server.url + "/")
+        processes = processes_of(server)
+        for process in processes:
+            process.send_signal(signal.SIGINT)
+        server.process.wait(TIMEOUT_S)
+        assert wait_until(lambda: not any(process.is_running() for process in processes), timeout_s=5)
+
+
+def test_ctrl_c_prints_no_traceback(root: Path) -> None:
+    with serving(root) as server:
+        head(server.url + "/")
+        server.process.send_signal(signal.SIGINT)
+        server.process.wait(TIMEOUT_S)
+        assert "Traceback" not in server.log.read_text()
