@@ -32,6 +32,7 @@ from fileserve.server.limits import Limits
 from fileserve.server.refusals import Refusal
 from fileserve.server.wire import Wire
 
+FIRST_REQUEST_S = 0.5  # how long a drain waits for the first request of a connection it has just accepted
 LINGER_S = 2.0  # how long a refused client may still talk, so that it hears the answer instead of a reset
 
 
@@ -123,9 +124,16 @@ class Protocol(Intake):
         super().handle_websocket_upgrade()
 
     def shutdown(self) -> None:
-        """Tell the streams of this server to end, then let uvicorn close the connection, now or after its response."""
+        """Tell the streams of this server to end, then let uvicorn close the connection, now or after its response.
+
+        Policy: a connection that has asked for nothing yet is given a moment: its first request may be on the way, sent
+        when this server still took it, and a renewal loses nobody.
+        """
         self.edge.drain()
-        super().shutdown()
+        if self.cycle is None and self.reading is Reading.PARSED:
+            self.loop.call_later(FIRST_REQUEST_S, self._close_unasked)
+        else:
+            super().shutdown()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """Put an `Exchange` between the cycle and the application.
@@ -192,6 +200,10 @@ class Protocol(Intake):
         """Reset the connection: what is queued for a peer that takes nothing would stay in the kernel for minutes."""
         self.logger.warning("%s - stalled for %g s; connection reset", self._peer, self.limits.stall_timeout_s)
         self.wire.abort(reset=True)
+
+    def _close_unasked(self) -> None:
+        if self.cycle is None and not self.arrival.incomplete:
+            self.transport.close()
 
     @property
     def _peer(self) -> str:
