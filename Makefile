@@ -18,7 +18,7 @@ check: .venv/stamp  ## formatting, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/stamp  ## measure beside the peers that are installed
+bench: .venv/stamp  ## measure beside the peers that are installed; QUICK=1 in about two minutes
 	$(BIN)/python -m pytest benchmarks -c benchmarks/pytest.ini $(ARGS)
 
 fmt: .venv/stamp  ## format and mend what can be mended

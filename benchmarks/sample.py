@@ -1,11 +1,12 @@
 """Make a large sample file of random bytes: ``python -m benchmarks.sample 8GiB`` writes ``data/large/sample-8GiB.bin``.
 
 Random, because zeros are compressed, deduplicated and turned into holes by file systems and networks, and prove
-nothing when compared.
+nothing when compared. A sample is kept for the next time; git ignores the folder.
 """
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ByteSize, TypeAdapter
@@ -26,13 +27,33 @@ def make_sample(path: Path, size: int) -> None:
     unfinished.rename(path)
 
 
-def main(size: str) -> None:
-    """Make the sample of the given size, unless it is there already."""
+def ensure_sample(size: str) -> Path:
+    """Return the sample of *size* (``8GiB``), made unless it is there already."""
     count = TypeAdapter(ByteSize).validate_python(size)
     path = FOLDER / f"sample-{size}.bin"
     if not path.exists() or path.stat().st_size != count:
         make_sample(path, count)
-    print(f"{path}: {count:,} bytes")
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """The files that are served, all in one folder: *large* has 4 GiB, *small* 1 KiB, *cold* 512 MiB."""
+
+    large: Path
+    small: Path
+    cold: Path
+
+
+def ensure_samples() -> Samples:
+    """Return the samples of the benchmarks."""
+    return Samples(ensure_sample("4GiB"), ensure_sample("1KiB"), ensure_sample("512MiB"))
+
+
+def main(size: str) -> None:
+    """Make the sample of the given size, and say where it is."""
+    path = ensure_sample(size)
+    print(f"{path}: {path.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ class Exchange:
     def _prepare_start(self, message: Message) -> None:
         cycle = self.cycle
         status = message["status"]
-        names = [name.lower() for name, _ in message.get("headers", ())]
+        names = [name for name, _ in message.get("headers", ())]  # in lower case, says ASGI
         self._prepare_fields(names)
         if b"content-length" not in names and status not in _WITHOUT_CONTENT and cycle.scope["method"] != "HEAD":
             self._prepare_unknown_end()

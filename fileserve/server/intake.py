@@ -135,7 +135,6 @@ class Intake(HttpToolsProtocol):
             return Refusal.LARGE_HEAD
         if self.arrival.may_exceed(limits.header_bytes) and head.size_of(target, fields) > limits.header_bytes:
             return head.too_large(target, limits)
-        head.trim(fields)
         refusal = head.examine(version, fields)
         if refusal is None and not target.startswith(b"/"):
             self.url = head.resolve_target(self.parser.get_method(), target, fields) or b""

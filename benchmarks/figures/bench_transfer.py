@@ -1,0 +1,67 @@
+"""What a GiB costs, and how fast it comes: 1, 16 and 64 streams of the 4 GiB file, under reno and bbr.
+
+A sample is 4 GiB of one stream, and 8 GiB of 16 or 64 together (a quick run: 2 GiB); a slow peer transfers a fixed
+part of that. Streams are spans all over the file, one request each.
+"""
+
+import functools
+from collections.abc import Mapping
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from benchmarks import client, cost, machine, network
+from benchmarks.apart import call
+from benchmarks.peers import FILESERVE, NAIVE, NGINX, STARLETTE
+from benchmarks.record import Record
+from benchmarks.rounds import interleave
+from benchmarks.sample import Samples
+from benchmarks.servers import Server, Start
+
+GIB = 1 << 30
+ROUNDS = machine.choose(7, 3)
+ONE, MANY = machine.choose(4 * GIB, 2 * GIB), machine.choose(8 * GIB, 2 * GIB)
+IN_ALL = {1: ONE, 16: MANY, 64: MANY}
+
+
+@pytest.mark.parametrize("streams", [1, 16, 64])
+def bench_transfer(benchmark: BenchmarkFixture, record: Record, start: Start, samples: Samples, streams: int) -> None:
+    servers = start(FILESERVE, NGINX, STARLETTE, NAIVE)
+    measure = functools.partial(_measure, samples=samples, streams=streams, suffix="")
+    interleave(benchmark, record, servers, measure, ROUNDS)
+
+
+@pytest.mark.parametrize("streams", [1, 16, 64])
+def bench_bbr(benchmark: BenchmarkFixture, record: Record, start: Start, samples: Samples, streams: int) -> None:
+    servers = start(FILESERVE, NGINX)
+    if network.congestion_control() != network.USUAL or not network.set_congestion_control("bbr"):
+        pytest.skip("the congestion control cannot be set to bbr here")
+    try:
+        measure = functools.partial(_measure, samples=samples, streams=streams, suffix="_bbr")
+        interleave(benchmark, record, servers, measure, ROUNDS)
+    finally:
+        network.set_congestion_control(network.USUAL)
+
+
+def _measure(server: Server, samples: Samples, streams: int, suffix: str) -> Mapping[str, float]:
+    heads = _heads(server, samples, streams, IN_ALL[streams] // server.peer.slowness // streams)
+    before_s = cost.cpu_s(server.pid)
+    seen = call(client.download, server.address, heads)
+    spent_s = cost.cpu_s(server.pid) - before_s
+    gibs = seen.content / GIB
+    figures = {f"cpu_{streams}{suffix}": spent_s / gibs, f"rate_{streams}{suffix}": gibs / seen.elapsed_s}
+    return figures if suffix else figures | _client_figures(seen, streams)
+
+
+def _client_figures(seen: client.Exchanged, streams: int) -> dict[str, float]:
+    busy = {f"client_busy_{streams}": 100 * seen.busy}
+    return busy if streams == 64 else busy | {f"client_cpu_{streams}": seen.cpu_s / (seen.content / GIB)}
+
+
+def _heads(server: Server, samples: Samples, streams: int, amount: int) -> list[bytes]:
+    """Return the requests: spans of the file, spread over all of it; a span that is the whole is asked as such."""
+    size = samples.large.stat().st_size
+    if amount == size:
+        return [server.request(samples.large)] * streams
+    step = (size - amount) // max(1, streams - 1)
+    return [server.request(samples.large, (n * step, n * step + amount)) for n in range(streams)]

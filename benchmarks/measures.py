@@ -1,0 +1,62 @@
+"""What is measured: the table of all measures, in the order of the report.
+
+A key stands for one column of numbers from one kind of sample. The same keys name what must be reached in
+``targets.py`` and what is drawn in ``report.py``; a key that is not here cannot be recorded. The last ones tell what
+the client costs, so that a client that has become the bottleneck is seen.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One thing that is measured of several peers; *key* names it in `Record`, *unit* is that of its values."""
+
+    key: str
+    title: str
+    unit: str
+
+
+def _transfers(control: str) -> tuple[Measure, ...]:
+    suffix, words = (f"_{control}", f", {control}") if control else ("", "")
+    streams = {1: "1 stream", 16: "16 streams", 64: "64 streams"}
+    return (
+        *(Measure(f"cpu_{n}{suffix}", f"CPU, {text}{words}", "CPU s/GiB") for n, text in streams.items()),
+        *(Measure(f"rate_{n}{suffix}", f"throughput, {text}{words}", "GiB/s") for n, text in streams.items()),
+    )
+
+
+MEASURES = (
+    *_transfers(""),
+    *_transfers("bbr"),
+    Measure("tls_cpu", "CPU, 1 stream, TLS 1.3", "CPU s/GiB"),
+    Measure("tls_rate", "throughput, 1 stream, TLS 1.3", "GiB/s"),
+    Measure("ttfb_p50", "time to first byte p50, idle", "ms"),
+    Measure("ttfb_p99", "time to first byte p99, idle", "ms"),
+    Measure("ttfb_size", "time to first byte p50, 4 GiB file : 1 KiB file", "ratio"),
+    Measure("ttfb_loaded_p50", "time to first byte p50, 8 downloads running", "ms"),
+    Measure("ttfb_loaded_p99", "time to first byte p99, 8 downloads running", "ms"),
+    Measure("aborted", "CPU of an aborted request of the 4 GiB file", "CPU ms"),
+    Measure("ranges", "1 MiB ranges, keep-alive", "1/s"),
+    Measure("small", "1 KiB requests, keep-alive", "1/s"),
+    Measure("memory_1", "memory growth, 1 stream", "MiB"),
+    Measure("memory_64", "memory growth, 64 streams", "MiB"),
+    Measure("memory_slow", "memory growth, 1,000 slow readers", "MiB"),
+    Measure("tcp_slow", "kernel TCP memory, 1,000 slow readers", "MiB"),
+    Measure("cold_p50", "waiting time of others p50, cold file", "ms"),
+    Measure("cold_p99", "waiting time of others p99, cold file", "ms"),
+    Measure("cold_max", "waiting time of others, longest, cold file", "ms"),
+    Measure("listing_json", "page 1 of 100,000 names, JSON", "ms"),
+    Measure("listing_html", "page 1 of 100,000 names, HTML", "ms"),
+    Measure("listing_memory", "memory growth while listing, of each name", "B"),
+    Measure("client_cpu_1", "the client's own CPU, 1 stream", "CPU s/GiB"),
+    Measure("client_cpu_16", "the client's own CPU, 16 streams", "CPU s/GiB"),
+    Measure("client_busy_1", "client busy, 1 stream", "%"),
+    Measure("client_busy_16", "client busy, 16 streams", "%"),
+    Measure("client_busy_64", "client busy, 64 streams", "%"),
+    Measure("client_busy_ranges", "client busy, 1 MiB ranges", "%"),
+    Measure("client_busy_small", "client busy, 1 KiB requests", "%"),
+    Measure("client_busy_tls", "client busy, TLS", "%"),
+)
+
+BY_KEY = {measure.key: measure for measure in MEASURES}
