@@ -114,6 +114,7 @@ class Exchange:
             self._prepare_unknown_end()
         if self._ends_connection(status):
             cycle.keep_alive = False
+        self.connection.wire.joining.hold()
 
     def _ends_connection(self, status: int) -> bool:
         """Tell whether the connection should end: what comes is unknown (RFC 9110 §10.1.1), or useless, or barred."""
@@ -166,8 +167,9 @@ class Exchange:
     async def _send_region(self, sender: Sender, message: Message) -> None:
         file, offset, count = _region_of(message)
         chunked = self.cycle.chunked_encoding and count > 0
+        sender.cork()
         if chunked:
-            self.connection.transport.write(b"%x\r\n" % count)
+            self.cycle.transport.write(b"%x\r\n" % count)
         else:
             self._take_off(count)
         await self.connection.wire.flush()

@@ -108,6 +108,7 @@ class Protocol(Intake):
 
     def on_response_complete(self) -> None:
         """Let uvicorn start the next request of a pipeline or the idle time; where neither is due, end or wait."""
+        self.wire.joining.flush()  # the answer to HEAD is a head alone
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             self.wire.release()
@@ -148,6 +149,7 @@ class Protocol(Intake):
             ticket = self.edge.admit_transfer(client[0] if client else None)
             if ticket is None:
                 app = Refusal.TRANSFERS.application(self.limits.retry_after_s)
+        cycle.transport = self.wire.joining  # type: ignore[assignment]  # as much of a transport as a cycle uses
         self.exchange = Exchange(self, cycle, app, ticket)
         super()._start_asgi_task(cycle, self.exchange)
 

@@ -48,9 +48,8 @@ def tune(sock: Socket) -> None:
 
 
 def set_cork(sock: Socket, on: bool) -> None:
-    """Hold back segments that are not full, or push what is held back."""
-    if is_tcp(sock):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
+    """Hold back segments of a TCP socket that are not full, or push what is held back."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
 
 
 def reset_on_close(sock: Socket) -> None:

@@ -12,6 +12,7 @@ import asyncio
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from fileserve.server import sockets
+from fileserve.server.joining import JoiningTransport
 from fileserve.server.zerocopy import Sender
 
 
@@ -20,6 +21,7 @@ class Wire:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, flow: FlowControl) -> None:
         self.transport = transport
+        self.joining = JoiningTransport(loop, transport)
         self.sender: Sender | None = None
         self._lost = False
         self._loop = loop
@@ -45,6 +47,7 @@ class Wire:
 
     async def flush(self) -> None:
         """Wait until the transport has handed all bytes to the kernel, or is lost."""
+        self.joining.flush()
         if self.transport.is_closing() or not self.transport.get_write_buffer_size():
             return
         self.transport.set_write_buffer_limits(high=0)

@@ -26,7 +26,7 @@ async def download(request: NameRequest) -> ASGIApp:
             request.scope["method"],
             request.fields,
             describe(opened, request.name, request.site.settings, request.now_ns),
-            boundary=secrets.token_hex(16) if "range" in request.fields else "",
+            boundary=secrets.token_hex(16) if "," in request.fields.get("range", "") else "",
             now_s=request.now_s,
             disposition=disposition,
             cache_control=request.site.settings.cache_control,

@@ -223,12 +223,12 @@ def test_an_application_s_own_date_wins(shared: Served) -> None:
         assert client.get().response().values(b"date") == [date]
 
 
-def test_an_application_that_fails_before_the_start_is_a_500_with_one_date(shared: Served) -> None:
+@pytest.mark.parametrize("date_header", [True, False])
+def test_an_application_that_fails_before_the_start_is_a_500_with_one_date(loop: str, date_header: bool) -> None:
     async def app(scope: Any, receive: Any, send: Send) -> None:
         raise RuntimeError("no")
 
-    shared.app = app
-    with shared.connect() as client:
+    with serving(app, loop, date_header=date_header) as served, served.connect() as client:
         response = client.get().response()
     assert (response.status, len(response.values(b"date"))) == (500, 1)
 

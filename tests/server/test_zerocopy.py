@@ -72,6 +72,7 @@ async def test_each_span_has_a_turn_of_the_loop(
     for offset in range(0, 24 * MIB, 8 * MIB):
         await sender.send(source, offset, 8 * MIB)
     sender.release()
+    sender.lose()
     assert all(count <= SPAN for _, count in calls)
     assert len(calls) == 24 * MIB // SPAN
     assert len({turn for turn, _ in calls}) >= len(calls) - 1  # the first goes out at once, before its turn
@@ -93,6 +94,7 @@ async def test_many_small_regions_do_not_hold_the_loop_either(
     for _ in range(100):
         await sender.send(source, 0, SPAN // 4)
     sender.release()
+    sender.lose()
     assert others >= 20
 
 
@@ -109,6 +111,7 @@ async def test_the_socket_is_corked_from_the_first_region_to_the_release(
     assert is_corked()
     sender.release()
     assert not is_corked()
+    sender.lose()
     assert await receive(pair[1], 20) == content[:20]
     assert sender.sent == 20
 
@@ -165,6 +168,7 @@ async def test_an_error_of_the_disk_is_passed_on(
     with pytest.raises(OSError, match="Input/output") as caught:
         await sender.send(source, 0, 1)
     sender.release()
+    sender.lose()
     assert not isinstance(caught.value, Disconnected | FileEnded)
 
 
@@ -189,6 +193,7 @@ async def test_a_cold_send_to_a_full_socket_waits_for_the_socket_and_not_in_a_th
     assert await receive(pair[1], 24 * MIB) == content
     await sending
     sender.release()
+    sender.lose()
     assert while_full <= 10
 
 
