@@ -31,7 +31,8 @@ sample: .venv/stamp  ## make data/large/sample-SIZE.bin (SIZE=8GiB), random byte
 setup: .venv/stamp  ## make .venv
 
 .venv/stamp: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("fileserve needs Python 3.11 or newer; make PYTHON=python3.12 chooses another")'
+	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
 	@touch $@

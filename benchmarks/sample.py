@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ByteSize, TypeAdapter
+from pydantic import ByteSize, TypeAdapter, ValidationError
 
 MIB = 1024 * 1024
 FOLDER = Path(__file__).parent.parent / "data" / "large"
@@ -52,9 +52,12 @@ def ensure_samples() -> Samples:
 
 def main(size: str) -> None:
     """Make the sample of the given size, and say where it is."""
-    path = ensure_sample(size)
+    try:
+        path = ensure_sample(size)
+    except ValidationError:
+        sys.exit(f"make sample: {size!r} is not a size; SIZE=8GiB is one")
     print(f"{path}: {path.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(" ".join(sys.argv[1:]))

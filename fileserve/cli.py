@@ -29,6 +29,13 @@ class _Commands(click.Group):
         with _refusing_in_one_line():
             return super().make_context(*args, **extra)
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            hint = f"; to serve a directory: fileserve serve {args[0]}" if not args[0].startswith("-") else ""
+            raise click.UsageError(f"there is no command {args[0]!r}{hint}") from None
+
     def invoke(self, ctx: click.Context) -> Any:
         with _refusing_in_one_line():
             return super().invoke(ctx)
@@ -62,12 +69,19 @@ def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
             declaration,
             name,
             type=bool if is_switch else click.Choice(choices) if choices else str,
-            metavar=None if is_switch or choices else name.rpartition("_")[2].upper(),
+            metavar=None if is_switch or choices else _metavar(name, field.annotation),
             default=None,
             help=f"{field.description}  [default: {_default(field.default)}]",
         )
         command = shown(command)
     return command
+
+
+def _metavar(name: str, annotation: object) -> str:
+    """Say what a value looks like, after the setting's type."""
+    if name.endswith("_ms"):
+        return "MILLISECONDS"
+    return {ByteSize: "SIZE", int: "NUMBER", float: "SECONDS", str: "TEXT"}.get(annotation, "PATH")  # type: ignore[call-overload, no-any-return]
 
 
 def _default(value: object) -> str:
@@ -114,15 +128,18 @@ def _refuse(reason: str) -> NoReturn:
 def _greeting(settings: Settings, url: str) -> str:
     """Say what is served and where, with commands that can be copied."""
     serves = f"fileserve {fileserve.__version__} serves {settings.root.resolve()} on {url}"
+    path = f"/download/{_example(settings)}"
     if settings.uds is not None:
-        return f"{serves}\nCtrl-C stops it."
-    example = f"{url}/download/{_example(settings)}"
-    return f"{serves}/\n  download:  curl -fOJ {example}\n  resume:    wget -c {example}\nCtrl-C stops it."
+        return f"{serves}\n  download:  curl -fOJ --unix-socket {settings.uds} http://localhost{path}\nCtrl-C stops it."
+    return f"{serves}/\n  download:  curl -fOJ {url}{path}\n  resume:    wget -c {url}{path}\nCtrl-C stops it."
 
 
 def _example(settings: Settings) -> str:
     """Return the path of the first file at the top of the served directory, quoted for a URL and so for a shell."""
-    with os.scandir(os.fsencode(settings.root)) as entries:
-        files = (entry.name for entry in entries if entry.is_file(follow_symlinks=False))
-        first = min((name for name in files if not name.startswith(b".")), default=b"FILE")
+    try:
+        with os.scandir(os.fsencode(settings.root)) as entries:
+            files = (entry.name for entry in entries if entry.is_file(follow_symlinks=False))
+            first = min((name for name in files if not name.startswith(b".")), default=b"FILE")
+    except PermissionError:  # it may be entered all the same
+        first = b"FILE"
     return quote_name((first,))

@@ -7,11 +7,13 @@ Order of precedence: command line, environment (``FILESERVE_PORT=9000``), ``file
 import difflib
 import os
 import tomllib
+from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ByteSize, DirectoryPath, Field, FilePath, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -22,6 +24,7 @@ from pydantic_settings import (
 ENVIRONMENT_PREFIX = "FILESERVE_"
 CONFIGURATION_FILE = "fileserve.toml"
 KIB = 1024
+OWN_PATHS = ("api", "archive", "browse", "chat", "checksum", "docs", "download", "events", "ui", "upload", "uploads")
 
 
 class SettingsError(ValueError):
@@ -31,6 +34,20 @@ class SettingsError(ValueError):
 def _check_root_path(value: str) -> str:
     if value and (not value.startswith("/") or value.endswith("/")):
         raise ValueError("it begins with a slash and does not end with one, for example /files")
+    if value.split("/")[1:2] and value.split("/")[1] in OWN_PATHS:
+        raise ValueError("it begins like an address of fileserve's own; choose another")
+    return value
+
+
+def _check_field_value(value: str) -> str:
+    if not value.isascii() or not value.isprintable():
+        raise ValueError("a field value is one line of printable ASCII")
+    return value
+
+
+def _check_root(value: Path) -> Path:
+    if not os.access(value, os.X_OK):
+        raise ValueError("the server may not enter this directory")
     return value
 
 
@@ -49,10 +66,10 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT_PREFIX, toml_file=CONFIGURATION_FILE, extra="forbid", frozen=True
+        env_prefix=ENVIRONMENT_PREFIX, env_ignore_empty=True, toml_file=CONFIGURATION_FILE, extra="forbid", frozen=True
     )
 
-    root: DirectoryPath = Field(Path("."), description="Directory to serve.")
+    root: Annotated[DirectoryPath, AfterValidator(_check_root)] = Field(Path("."), description="Directory to serve.")
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 or :: for every interface.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     uds: Path | None = Field(None, description="Unix socket to listen on, instead of a port.")
@@ -60,7 +77,9 @@ class Settings(BaseSettings):
     reuse_port: bool = Field(
         False, description="Let a second server listen on the same port, to take over from this one."
     )
-    workers: int = Field(1, ge=1, le=256, description="Processes that serve the same port; SIGHUP renews them in turn.")
+    workers: int = Field(
+        1, ge=1, le=256, description="Processes that serve the same port; SIGHUP renews two and more in turn."
+    )
     root_path: Annotated[str, AfterValidator(_check_root_path)] = Field(
         "", description="Prefix under which a proxy publishes the site, for example /files."
     )
@@ -74,7 +93,7 @@ class Settings(BaseSettings):
         ge=0,
         description="Milliseconds after a change in which entity tags are weak; more for network file systems.",
     )
-    cache_control: Annotated[str, Field(pattern=r"^[\x20-\x7e]+$")] = Field(
+    cache_control: Annotated[str, AfterValidator(_check_field_value)] = Field(
         "no-cache", description="Cache-Control of files; the default lets caches store and revalidate."
     )
     zero_copy: Literal["auto", "off"] = Field(
@@ -104,7 +123,7 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[str, AfterValidator(_check_proxies)] = Field(
         "", description="Addresses and networks whose X-Forwarded-For counts, separated by commas; unix: for --uds."
     )
-    retry_after: int = Field(5, ge=0, description="Seconds that Retry-After asks for with 503 and 429.")
+    retry_after: int = Field(5, ge=0, description="Seconds that Retry-After asks for when a limit is reached.")
     drain_notice: float = Field(
         0, ge=0, description="Seconds after SIGTERM in which /readyz says 503 and new connections are still taken."
     )
@@ -139,9 +158,11 @@ def load_settings(**arguments: object) -> Settings:
     try:
         return Settings(**arguments)  # type: ignore[arg-type]
     except ValidationError as error:
-        raise SettingsError("; ".join(_explain(detail["loc"], detail) for detail in error.errors())) from None
-    except tomllib.TOMLDecodeError as error:
+        raise SettingsError("; ".join(_explain(detail, arguments) for detail in error.errors())) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{CONFIGURATION_FILE}: {error}") from None
+    except OSError as error:
+        raise SettingsError(f"{CONFIGURATION_FILE}: {error.strerror}") from None
 
 
 def option(name: str) -> str:
@@ -160,15 +181,21 @@ def _refuse_unknown_variables() -> None:
             raise SettingsError(f"{variable}: there is no such setting{_suggest(variable, known)}")
 
 
-def _explain(location: tuple[int | str, ...], detail: object) -> str:
-    assert isinstance(detail, dict)
-    name = str(location[0]) if location else ""
+def _explain(detail: ErrorDetails, arguments: Mapping[str, object]) -> str:
+    """Say in one line which setting cannot be used, as its source spells it, and why."""
+    name = str(detail["loc"][0])
     if detail["type"] == "extra_forbidden":
         return f"{CONFIGURATION_FILE}: {name}: there is no such setting{_suggest(name, set(Settings.model_fields))}"
-    message = str(detail["msg"]).removeprefix("Value error, ")
-    return f"{option(name)} ({_variable(name)}): {message[:1].lower()}{message[1:]} (it is {str(detail['input'])!r})"
+    if name in arguments:
+        source = option(name)
+    elif _variable(name) in os.environ:
+        source = _variable(name)
+    else:
+        source = f"{CONFIGURATION_FILE}: {name}"
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{source}: {message[:1].lower()}{message[1:]} (it is {str(detail['input'])!r})"
 
 
 def _suggest(word: str, known: set[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    near = difflib.get_close_matches(word, sorted(known), n=2)
+    return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -38,6 +38,7 @@ class Client:
     state: Mapping[str, Any]
     root_path: str = ""
     zero_copy: bool = False
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def get(self, path: str, fields: Mapping[str, str] | None = None, **options: Any) -> Answer:
         """Send a GET for the raw *path*, which may carry a query."""
@@ -83,7 +84,8 @@ class Client:
             "server": ("127.0.0.1", 80),
             "client": ("127.0.0.1", 1),
             "state": dict(self.state),
-            "extensions": {"fileserve": {"now_ns": time.time_ns}} | ({ZERO_COPY: {}} if self.zero_copy else {}),
+            "extensions": {"fileserve": {"now_ns": time.time_ns, "leaving": self.leaving}}
+            | ({ZERO_COPY: {}} if self.zero_copy else {}),
         }
 
 

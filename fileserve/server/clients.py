@@ -77,7 +77,7 @@ class Proxies:
         """
         names = set(trusted)
         self._unix = UNIX_PEERS in names
-        self._networks = [ipaddress.ip_network(name) for name in sorted(names - {UNIX_PEERS})]
+        self._networks = [ipaddress.ip_network(name, strict=False) for name in sorted(names - {UNIX_PEERS})]
 
     def trust(self, peer: str | None) -> bool:
         """Tell whether *peer* is a trusted proxy; ``None`` is a peer without an address, on a Unix socket."""

@@ -37,11 +37,12 @@ class JoiningTransport:
             self._loop.call_soon(self.flush)
 
     def flush(self) -> None:
-        """Write what is kept, if anything is."""
+        """Write what is kept, if anything is, and anyone is there to read it."""
         if self._held:
             held, self._held = self._held, []
             self._holding = False
-            self._transport.writelines(held)
+            if not self._transport.is_closing():  # uvloop raises when it is closed, and this may be the loop's call
+                self._transport.writelines(held)
 
     def is_closing(self) -> bool:
         """Tell whether the transport is closed or about to be."""

@@ -5,6 +5,8 @@ nothing here limits the whole time of a transfer. Whoever runs the server makes 
 `Protocol.with_limits`; a plain `uvicorn.Config(app, http=Protocol)` gets the defaults. ``None`` switches a limit off,
 but for `connections`, where it means "as many as the descriptors of this process allow".
 
+Ten fields in one class, because they are one table.
+
 Left out: limits that need to know what a request means (ranges, members of an archive, the size of an upload). They
 belong to the application.
 """

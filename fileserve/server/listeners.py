@@ -41,7 +41,7 @@ def url_of(listener: socket.socket, scheme: str, root_path: str) -> str:
     """Return the URL at which a client on this machine, or in its network, reaches *listener*."""
     address = listener.getsockname()
     if listener.family == socket.AF_UNIX:
-        return f"{scheme}+unix://{address}:{root_path}"
+        return f"the socket {address}"
     host, port = address[:2]
     if host in ("0.0.0.0", "::"):
         host = socket.gethostname()
@@ -53,7 +53,13 @@ def _tcp(host: str, port: int, reuse_port: bool) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=BACKLOG, reuse_port=reuse_port)
     except OSError as error:
-        raise CannotListen(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
+        raise CannotListen(
+            f"cannot listen on {host} port {port}: {_reason(error)}; --port chooses another port"
+        ) from None
+
+
+def _reason(error: OSError) -> str:
+    return str(error) if isinstance(error, socket.gaierror) or error.errno is None else os.strerror(error.errno)
 
 
 def _unix(path: Path) -> socket.socket:

@@ -78,11 +78,7 @@ class Protocol(Intake):
             self.arrival.start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give back what the connection holds.
-
-        uvicorn tells only the newest request of a pipeline that the client has gone; the one that is being answered is
-        told here.
-        """
+        """Give back what the connection holds; tell the running request, since uvicorn tells only the newest of all."""
         self.arrival.stop_timer()
         self._withdraw()
         self.pipeline.clear()
@@ -153,8 +149,6 @@ class Protocol(Intake):
         self.exchange = Exchange(self, cycle, app, ticket)
         super()._start_asgi_task(cycle, self.exchange)
 
-    # What an exchange asks of its connection
-
     def end(self, exchange: Exchange) -> None:
         """Give back what *exchange* holds of the connection. May be called again."""
         if exchange.ticket is not None:
@@ -184,15 +178,17 @@ class Protocol(Intake):
         self.logger.warning("%s - response broken off: %s", self._peer, reason)
         self.wire.abort(reset=reset)
 
-    # What the watch for stalls asks
-
     def progress(self) -> object | None:
         """Return what changes with each byte that the peer takes, or owes and sends; ``None`` where nothing is due."""
         exchange = self.exchange
         if exchange is None and not self.transport.get_write_buffer_size():
             return None
-        if exchange is not None and self.flow.read_paused:
-            self._look_for_the_client(exchange)
+        if (
+            exchange is not None
+            and self.flow.read_paused
+            and self.wire.is_over(half_closed=not exchange.has_known_end())
+        ):
+            self.transport.abort()  # the loop does not read while pipelined requests wait, so cannot see it
         outstanding = self.wire.unacknowledged()
         if not outstanding and not self._awaits_content():
             return None
@@ -215,11 +211,6 @@ class Protocol(Intake):
     def _address(self) -> str | None:
         return self.client[0] if self.client else None
 
-    def _look_for_the_client(self, exchange: Exchange) -> None:
-        """End the connection if its client has gone: the loop does not read while pipelined requests wait."""
-        if self.wire.is_over(half_closed=not exchange.has_known_end()):
-            self.transport.abort()
-
     def _withdraw(self) -> None:
         self.edge.stalls.discard(self)
         if self.ticket is not None:
@@ -227,10 +218,8 @@ class Protocol(Intake):
             self.ticket = None
 
     def _awaits_content(self) -> bool:
-        cycle = self.cycle
-        return (
-            cycle is not None and cycle.more_body and not cycle.waiting_for_100_continue and not self.flow.read_paused
-        )
+        cycle, paused = self.cycle, self.flow.read_paused
+        return cycle is not None and cycle.more_body and not cycle.waiting_for_100_continue and not paused
 
     def end_or_wait(self) -> None:
         """Do what is due when nothing is being answered."""
@@ -252,8 +241,8 @@ class Protocol(Intake):
         Leans on uvicorn's timer of the idle time.
         """
         self._unset_keepalive_if_required()
-        if not self.transport.can_write_eof():
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self.timeout_keep_alive_task = self.loop.call_later(LINGER_S, self.timeout_keep_alive_handler)
+        else:
             self.transport.close()
-            return
-        self.transport.write_eof()
-        self.timeout_keep_alive_task = self.loop.call_later(LINGER_S, self.timeout_keep_alive_handler)

@@ -41,4 +41,6 @@ def check_certificate(settings: Settings) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
     except OSError as error:  # ssl.SSLError is one
-        raise SettingsError(f"--ssl-certfile: the certificate and its key cannot be used: {error}") from None
+        raise SettingsError(
+            f"--ssl-certfile: the certificate cannot be used; a key in a file of its own goes to --ssl-keyfile: {error}"
+        ) from None

@@ -48,6 +48,9 @@ class StallWatch:
             self._timer.cancel()
             self._timer = None
 
+    def __len__(self) -> int:
+        return len(self._marks)
+
     def _schedule(self, interval_s: float) -> None:
         self._timer = asyncio.get_running_loop().call_later(interval_s, self._look, interval_s)
 

@@ -161,6 +161,8 @@ class Supervisor:
         while not self.ending:
             if soon:
                 await asyncio.sleep(PAUSE_S)
+            if self.ending:
+                return
             try:
                 self._serve(await self._start())
             except StartFailed as error:

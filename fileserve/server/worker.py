@@ -10,15 +10,18 @@ import asyncio
 import logging
 import signal
 import socket
+import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 
 from fileserve.server.configuration import configure, raise_descriptor_limit
 from fileserve.server.edge import Edge, edge_of
+from fileserve.server.listeners import BACKLOG
 from fileserve.server.logs import set_up_logging
 from fileserve.server.protocol import Protocol
 from fileserve.settings import Settings, load_settings
@@ -51,7 +54,10 @@ class Drain:
 
 
 class Worker(uvicorn.Server):
-    """One server process. Leans on uvicorn to call `capture_signals`, `startup`, `on_tick` and `shutdown`."""
+    """One server process.
+
+    Leans on uvicorn for `lifespan`, and to call `capture_signals`, `startup`, `on_tick` and `shutdown`.
+    """
 
     def __init__(self, config: uvicorn.Config, drain: Drain, leash: socket.socket | None = None) -> None:
         super().__init__(config)
@@ -83,10 +89,29 @@ class Worker(uvicorn.Server):
                 loop.remove_reader(self.leash)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to accept, and tell the supervisor."""
-        await super().startup(sockets)
-        if self.leash is not None and self.started:
+        """Begin to accept, and tell the supervisor.
+
+        In place of uvicorn's own, which leaves a TLS handshake a minute: it has the time of a request head.
+        """
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            sys.exit(STARTUP_FAILURE)
+        loop = asyncio.get_running_loop()
+        handshake_s = self.edge.limits.head_timeout_s if self.config.ssl else None
+        self.servers = [
+            await loop.create_server(
+                self._protocol, sock=listener, ssl=self.config.ssl, backlog=BACKLOG, ssl_handshake_timeout=handshake_s
+            )
+            for listener in sockets or []
+        ]
+        self.started = True
+        if self.leash is not None:
             self.leash.send(READY)
+
+    def _protocol(self) -> Protocol:
+        protocol = self.config.http_protocol_class
+        assert issubclass(protocol, Protocol)
+        return protocol(self.config, self.server_state, self.lifespan.state)
 
     def end(self, number: signal.Signals) -> None:
         """Begin the drain; when it has begun already, end it now."""
@@ -100,7 +125,7 @@ class Worker(uvicorn.Server):
         self.edge.leave()
         if self.server_state.tasks:
             again = "; Ctrl-C again ends them now" if is_interrupt else ""
-            log.warning("ending: %d responses have %g s to finish%s", len(self.server_state.tasks), limit_s, again)
+            log.warning("ending: %g s for %d under way%s", limit_s, len(self.server_state.tasks), again)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, then end the application's lifespan; uvicorn leaves that out when it is told to end now."""

@@ -24,19 +24,8 @@ from fileserve.server.sockets import Socket, is_tcp, set_cork
 SPAN = 512 * 1024
 COLD_SPANS = 4  # of one visit to a disk thread
 
-_PEER_GONE = frozenset(
-    {
-        errno.EPIPE,
-        errno.ECONNRESET,
-        errno.ECONNABORTED,
-        errno.ENOTCONN,
-        errno.ESHUTDOWN,
-        errno.ETIMEDOUT,
-        errno.EHOSTUNREACH,
-        errno.ENETUNREACH,
-        errno.ENETDOWN,
-    }
-)
+_PEER_GONE = (errno.EPIPE, errno.ECONNRESET, errno.ECONNABORTED, errno.ENOTCONN, errno.ESHUTDOWN, errno.ETIMEDOUT)
+_PEER_UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN)
 
 
 class Disconnected(ConnectionError):
@@ -248,6 +237,6 @@ def _send_until_full(out: int, file: int, offset: int, count: int) -> int:
 
 def _translated(error: OSError) -> OSError:
     """Return `Disconnected` for the errors of a socket whose peer has gone, and *error* itself otherwise."""
-    if error.errno in _PEER_GONE and not isinstance(error, FileEnded):
+    if error.errno in _PEER_GONE + _PEER_UNREACHABLE and not isinstance(error, FileEnded):
         return Disconnected(error.errno, os.strerror(error.errno))
     return error

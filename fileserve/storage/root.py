@@ -11,6 +11,7 @@ are opened with ``O_NONBLOCK`` and judged by their descriptor: a FIFO or a devic
 When the directory is moved, Root goes on serving it; when it is deleted, everything is ``NotFound``.
 """
 
+import asyncio
 import errno
 import os
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from typing import Literal, TypeVar
 from fileserve import disk
 from fileserve.storage import openat2, walker
 from fileserve.storage.descriptor import Descriptor
-from fileserve.storage.errors import NotFound, NotRegular, from_os_error, os_errors
+from fileserve.storage.errors import Busy, NotFound, NotRegular, from_os_error, os_errors
 from fileserve.storage.listing import Entry, Listing, SortKey, entry_of, read_listing
 from fileserve.storage.names import Name, check_name
 from fileserve.storage.reader import OpenFile
@@ -27,6 +28,10 @@ from fileserve.storage.reader import OpenFile
 __all__ = ["Root"]
 
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
+# Policy: a listing of a large directory takes a thread for half a second. Two at once leave the others to reads.
+_LISTINGS = 2
+_LISTINGS_ASKED = 64
+
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK
 
 # What openat2 leaves open: a link that is absolute or leaves; a loop or a magic link; a rename that raced, or
@@ -57,6 +62,8 @@ class Root:
         with os_errors():
             self._directory = Descriptor(os.open(given, walker.DIRECTORY))
         self.hidden = hidden
+        self._listings = asyncio.Semaphore(_LISTINGS)
+        self._listings_asked = 0
         self.real_path = os.path.realpath(given)
         self._anchors = (_components(self.real_path), _components(given))
         self.uses_openat2 = resolver == "auto" and openat2.supported(self._directory.fd)
@@ -103,10 +110,17 @@ class Root:
     ) -> Listing:
         """Return *limit* entries of the directory *name* from the *offset*-th on (neither negative), directories first.
 
-        Raises ``NotDirectory`` when it is a file.
+        Raises ``NotDirectory`` when it is a file, and ``Busy`` when too many listings wait already.
         """
         check_name(name, self.hidden)
-        return await disk.run(self._list, name, sort, descending, offset, limit)
+        if self._listings_asked >= _LISTINGS_ASKED:
+            raise Busy("too many directories are being listed")
+        self._listings_asked += 1
+        try:
+            async with self._listings:
+                return await disk.run(self._list, name, sort, descending, offset, limit)
+        finally:
+            self._listings_asked -= 1
 
     def _open(self, name: Name) -> OpenFile:
         return OpenFile(self._open_beneath(name, _FILE))

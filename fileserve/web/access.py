@@ -1,4 +1,8 @@
-"""The one question of rights, asked in front of every route, raw and FastAPI's alike, before any content is touched."""
+"""The one question of rights, asked in front of every route that tells of the files or of the server.
+
+The style of the pages and the description of the API (``/ui``, ``/docs``, ``/openapi.json``) are the same for
+everybody and ask nobody.
+"""
 
 from enum import Enum
 

@@ -1,4 +1,4 @@
-"""Puts the application together: lifespan, routes, the error table."""
+"""Puts the application together: lifespan, routes, and what FastAPI refuses as problem documents."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,16 +9,15 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 import fileserve
 from fileserve.settings import Settings, load_settings
 from fileserve.storage.root import Root
-from fileserve.web import openapi, operations
+from fileserve.web import assets, openapi, operations
 from fileserve.web.downloads import download
 from fileserve.web.files import files
-from fileserve.web.pages import UI, browse, home
+from fileserve.web.pages import browse, home
 from fileserve.web.problems import Problem, failure
 from fileserve.web.routes import NameRoutes
 from fileserve.web.site import Site
@@ -34,14 +33,15 @@ class Application(FastAPI):
     outside to reach every request.
     """
 
-    def __init__(self, *, root_path: str, **options: Any) -> None:
-        super().__init__(root_path=root_path, **options)
+    def __init__(self, published_under: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._published_under = published_under
         self._entrance = NameRoutes(super().__call__, NAME_ROUTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request: those for names here, every other by FastAPI."""
-        if self.root_path:
-            scope["root_path"] = self.root_path
+        if self._published_under:
+            scope["root_path"] = self._published_under
         await self._entrance(scope, receive, send)
 
 
@@ -58,21 +58,27 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             root.close()
 
     app = Application(
+        chosen.root_path,
         title="fileserve",
         version=fileserve.__version__,
         lifespan=lifespan,
-        root_path=chosen.root_path,
         redoc_url=None,
+        redirect_slashes=False,  # the router would redirect to the host that the client claims
         exception_handlers={
+            Problem: _raised_problem,
             Exception: _failure_problem,
             HTTPException: _http_problem,
             RequestValidationError: _validation_problem,
         },
     )
     app.include_router(operations.router)
-    app.mount("/ui", StaticFiles(directory=str(UI)), name="ui")
+    app.include_router(assets.router)
     openapi.describe_routes(app)
     return app
+
+
+async def _raised_problem(request: Request, error: Problem) -> Response:
+    return error.response(request.scope)
 
 
 async def _failure_problem(request: Request, error: Exception) -> Response:

@@ -46,13 +46,17 @@ def describe_routes(app: FastAPI) -> None:
 
 
 def _paths() -> dict[str, Any]:
-    return {
-        "/download/{path}": {"get": _download("download"), "head": _download("download_head")},
-        "/api/files/{path}": {"get": _files()},
-        "/browse/{path}/": {"get": _browse()},
-        "/healthz": {"get": _health("healthz", "Tell that the process answers")},
-        "/readyz": {"get": _health("readyz", "Tell whether to send new clients here", "503")},
+    paths = {
+        "/download/{path}": _download("download"),
+        "/api/files/{path}": _files(),
+        "/": _browse("home", []),
+        "/browse/{path}/": _browse("browse", [_PATH]),
+        "/healthz": _health("healthz", "Tell that the process answers"),
+        "/readyz": _health("readyz", "Tell whether to send new clients here", "503"),
     }
+    heads = {path: operation | {"operationId": operation["operationId"] + "_head"} for path, operation in paths.items()}
+    heads["/download/{path}"] = _download("download_head")
+    return {path: {"get": operation, "head": heads[path]} for path, operation in paths.items()}
 
 
 def _download(operation: str) -> dict[str, Any]:
@@ -96,12 +100,12 @@ def _files() -> dict[str, Any]:
     }
 
 
-def _browse() -> dict[str, Any]:
+def _browse(operation: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "tags": ["pages"],
-        "operationId": "browse",
+        "operationId": operation,
         "summary": "The page of a directory",
-        "parameters": [_PATH, *_PAGE_PARAMETERS],
+        "parameters": [*parameters, *_PAGE_PARAMETERS],
         "responses": {
             "200": _response("The page.", {"text/html": {"schema": {"type": "string"}}}),
             "307": {"description": "The trailing slash was missing."},

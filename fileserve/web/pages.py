@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from http import HTTPStatus
-from importlib.resources import files as package_files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from starlette.responses import HTMLResponse, RedirectResponse
@@ -27,7 +26,6 @@ FIELDS = {
     "referrer-policy": "same-origin",
     "x-content-type-options": "nosniff",
 }
-UI = package_files("fileserve.web") / "ui"
 
 _templates = Environment(
     loader=PackageLoader("fileserve.web", "ui"),

@@ -31,7 +31,7 @@ STATUS_OF: Mapping[type[errors.StorageError], HTTPStatus] = {
     errors.ContentChanged: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.Unreadable: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
-RETRY_AFTER_S = 1
+RETRY_AFTER_S = 1  # what is short now, descriptors or a calm moment of a file, is rarely short for long
 
 JSON, HTML, PLAIN = "application/problem+json", "text/html", "text/plain"
 
@@ -73,15 +73,15 @@ class Problem(Exception):
             "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
             **self.fields,
         }
+        if self.status is HTTPStatus.SERVICE_UNAVAILABLE:
+            fields["retry-after"] = str(RETRY_AFTER_S)
         return Response(b"" if scope["method"] == "HEAD" else content, int(self.status), fields)
 
 
 def problem_of(error: errors.StorageError) -> Problem:
     """Return the problem that tells a client of *error*."""
-    status = STATUS_OF[type(error)]
-    fields = {"retry-after": str(RETRY_AFTER_S)} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}
-    detail = str(error)
-    return Problem(status, f"{detail[0].upper()}{detail[1:]}.", fields=fields)
+    detail = errors.NotFound.sentence if isinstance(error, errors.OutsideRoot) else str(error)
+    return Problem(STATUS_OF[type(error)], f"{detail[0].upper()}{detail[1:]}.")
 
 
 def allow_only(*methods: str) -> Problem:

@@ -19,7 +19,7 @@ from fileserve.storage.errors import StorageError
 from fileserve.storage.names import Name, parse_name
 from fileserve.web.access import Action, authorize
 from fileserve.web.problems import Problem, allow_only, failure, problem_of
-from fileserve.web.site import Site
+from fileserve.web.site import Site, site_of
 
 log = logging.getLogger("fileserve.web")
 
@@ -63,7 +63,7 @@ class NameRoutes:
         """Answer a request for a route's path; let the application answer any other."""
         path = self._path.fullmatch(site_path(scope)) if scope["type"] == "http" else None
         if path is None:
-            return await self.app(_beneath_root_path(scope), receive, send)
+            return await self.app(scope, receive, send)
         response = await answer(self.routes[path[1]], scope, path[2] or b"")
         await response(scope, receive, send)
 
@@ -76,7 +76,7 @@ async def answer(handler: Handler, scope: Scope, encoded_name: bytes) -> ASGIApp
             raise allow_only("GET", "HEAD")
         name, trailing_slash = parse_name(encoded_name)
         fields = combine_fields(scope["headers"])
-        request = NameRequest(scope, scope["state"]["site"], name, trailing_slash, fields, instant(scope))
+        request = NameRequest(scope, site_of(scope), name, trailing_slash, fields, instant(scope))
         return await handler(request)
     except StorageError as error:
         return problem_of(error).response(scope)
@@ -107,15 +107,3 @@ def site_path(scope: Scope) -> bytes:
     if root_path and raw_path.startswith(root_path + b"/"):
         return raw_path[len(root_path) :]
     return raw_path
-
-
-def _beneath_root_path(scope: Scope) -> Scope:
-    """Return *scope* with the root path in front of its path, as ASGI has it, also where a proxy took it away.
-
-    The router finds its own routes either way, but looks for a mounted file under the wrong name without it.
-    """
-    root_path = scope.get("root_path", "")
-    if not root_path or scope["type"] == "lifespan" or scope["path"].startswith(root_path + "/"):
-        return scope
-    raw_path = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
-    return {**scope, "path": root_path + scope["path"], "raw_path": root_path.encode() + raw_path}

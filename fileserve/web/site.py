@@ -17,6 +17,18 @@ class Site:
     root: Root
 
 
+def site_of(scope: Scope) -> Site:
+    """Return the site that the application's lifespan has opened.
+
+    Raises:
+        RuntimeError: the lifespan has not begun. A mounted application's is not run by itself.
+    """
+    site = scope.get("state", {}).get("site")
+    if not isinstance(site, Site):
+        raise RuntimeError("the lifespan of fileserve's application has not begun; README shows how to mount it")
+    return site
+
+
 def href(scope: Scope, route: str, name: Name, *, directory: bool = False) -> str:
     """Return the URL of *name* under *route*, absolute within the host and beneath the root path of *scope*."""
     path = f"{scope.get('root_path', '')}/{route}/{quote_name(name)}"

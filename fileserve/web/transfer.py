@@ -6,11 +6,14 @@ content is one message.
 
 A transfer that cannot be finished truthfully (the file shrank or was rewritten under it) stops before the announced
 length and leaves the response unfinished: by ASGI the server then has to break the connection, and the client knows
-that it has not got the whole.
+that it has not got the whole. The last bytes are always read, and the file is looked at after that, before they are
+sent, however slow the client was until then. What sendfile has queued in the kernel by then are still the file's own
+pages, which a rewrite in place changes unseen; where files are rewritten under their names, ``zero_copy = off`` copies.
 """
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 
 from starlette.types import Receive, Scope, Send
@@ -25,7 +28,10 @@ log = logging.getLogger("fileserve.transfer")
 ZERO_COPY = "http.response.zerocopysend"
 ONE_MESSAGE = 64 * 1024  # content of up to this many bytes is one read and one message
 SLICE = 8 * 1024 * 1024  # bytes handed to zero-copy at once: between two slices a transfer looks up
-LAST_SLICE = 1024 * 1024  # before so many bytes are left the file is looked at, however slow the client is
+LAST_PIECE = 4 * 1024  # of content sent by zero-copy, so much at the end is read instead
+FIRST_CHUNK = 64 * 1024  # chunks begin with this size, and keep it for slow clients and for TLS
+STRETCH = 1024 * 1024  # after so many bytes the size of chunks is thought over
+QUICK_S = 0.02  # a stretch that takes no longer was sent without much waiting
 
 
 class Transfer:
@@ -45,7 +51,7 @@ class Transfer:
             elif ZERO_COPY in scope.get("extensions", ()):
                 await self._send_regions(send)
             else:
-                await self._send_chunks(receive, send)
+                await self._send_chunks(scope, receive, send)
         except StorageError as error:
             log.warning("transfer broken off: %s", error)
         except ConnectionError:
@@ -65,42 +71,45 @@ class Transfer:
         """Return the whole content. No generators: for a small file each one shows."""
         pieces = []
         for segment in self.plan.segments:
-            piece = segment if isinstance(segment, bytes) else await self.content.read(segment.start, segment.length)
-            pieces.append(piece)
-        body = b"".join(pieces)
-        if len(body) != self.plan.content_length:
-            raise ContentChanged
-        if body:
-            self.content.check_unchanged()
-        return body
+            if isinstance(segment, bytes):
+                pieces.append(segment)
+            else:
+                pieces.append(await self._read_exactly(segment.start, segment.length))
+        if pieces:
+            self._take(self.left)
+        return b"".join(pieces)
 
     async def _send_regions(self, send: Send) -> None:
         await self._start(send)
         async for part in self._parts():
             if isinstance(part, bytes):
-                self._take(len(part))
-                await send({"type": "http.response.body", "body": part, "more_body": self.left > 0})
+                await self._send_bytes(send, part)
             else:
                 await self._send_region(send, part)
 
     async def _send_region(self, send: Send, region: FileRegion) -> None:
-        offset, stop = region.offset, region.offset + region.count
-        while offset < stop:
-            before_last = self.left - LAST_SLICE
-            count = min(SLICE, stop - offset, before_last if before_last > 0 else stop - offset)
+        stop = region.offset + region.count
+        stop_of_slices = stop - min(LAST_PIECE, region.count) if region.count == self.left else stop
+        for offset in range(region.offset, stop_of_slices, SLICE):
+            count = min(SLICE, stop_of_slices - offset)
             self._take(count)
-            more_body = self.left > 0
-            await send({"type": ZERO_COPY, "file": region.fd, "offset": offset, "count": count, "more_body": more_body})
-            offset += count
+            await send({"type": ZERO_COPY, "file": region.fd, "offset": offset, "count": count, "more_body": True})
+        if stop_of_slices < stop:
+            await self._send_bytes(send, await self._read_exactly(stop_of_slices, stop - stop_of_slices))
 
-    async def _send_chunks(self, receive: Receive, send: Send) -> None:
+    async def _send_bytes(self, send: Send, data: bytes) -> None:
+        self._take(len(data))
+        await send({"type": "http.response.body", "body": data, "more_body": self.left > 0})
+
+    async def _send_chunks(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._start(send)
         disconnect = asyncio.ensure_future(_disconnected(receive))
+        limit = FIRST_CHUNK if scope.get("scheme") == "https" else self.chunk_size
         try:
-            async for data in self._chunks():
+            async for data in self._chunks(min(limit, self.chunk_size)):
                 if disconnect.done():
                     return
-                await send({"type": "http.response.body", "body": data, "more_body": self.left > 0})
+                await self._send_bytes(send, data)
         finally:
             disconnect.cancel()
 
@@ -115,15 +124,27 @@ class Transfer:
                 async for region in self.content.regions(segment.start, segment.stop):
                     yield region
 
-    async def _chunks(self) -> AsyncIterator[bytes]:
+    async def _chunks(self, limit: int) -> AsyncIterator[bytes]:
+        """Yield the content in chunks that grow up to *limit* bytes while they are taken quickly."""
+        size = min(FIRST_CHUNK, limit)
         async for part in self._parts():
             if isinstance(part, bytes):
-                self._take(len(part))
                 yield part
                 continue
-            async for data in self.content.chunks(part.offset, part.count, self.chunk_size):
-                self._take(len(data))
-                yield data
+            stop = part.offset + part.count
+            for offset in range(part.offset, stop, STRETCH):
+                began_s = time.monotonic()
+                async for data in self.content.chunks(offset, min(STRETCH, stop - offset), size):
+                    yield data
+                was_quick = time.monotonic() - began_s < QUICK_S
+                await asyncio.sleep(0)  # others get their turn, however fast the client and resident the file
+                size = min(2 * size if was_quick else FIRST_CHUNK, limit)
+
+    async def _read_exactly(self, offset: int, count: int) -> bytes:
+        data = await self.content.read(offset, count)
+        if len(data) != count:
+            raise ContentChanged
+        return data
 
     def _take(self, count: int) -> None:
         """Count bytes as sent; before the last of them look at the file, so that what looks whole is whole."""

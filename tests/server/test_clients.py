@@ -70,9 +70,9 @@ def test_the_scheme_is_the_forwarded_one_where_it_is_one(value: bytes, scheme: s
     assert scope["scheme"] == scheme
 
 
-@pytest.mark.parametrize("name", ["localhost", "10.0.0.1/8", "10.0.0.0/99", ""])
+@pytest.mark.parametrize("name", ["localhost", "10.0.0.0/99", ""])
 def test_a_trusted_proxy_that_is_no_network_is_an_error(name: str) -> None:
-    with pytest.raises(ValueError, match=r"does not appear|has host bits"):
+    with pytest.raises(ValueError, match="does not appear"):
         Proxies([name])
 
 

@@ -79,7 +79,7 @@ def test_sigterm_lets_a_download_finish_and_takes_no_new_connection(root: Path, 
         assert server.process.poll() is None
         assert download.finish() == digest
         server.process.wait(20)
-        assert "responses have 3600 s to finish" in server.log.read_text()
+        assert "ending: 3600 s for" in server.log.read_text()
         assert "Traceback" not in server.log.read_text()
 
 
@@ -102,7 +102,7 @@ def test_what_is_left_after_the_timeout_is_broken_off(root: Path, count: str) ->
         download = Download(server.url)
         server.process.send_signal(signal.SIGINT)
         server.process.wait(20)
-        assert "0.3 s to finish; Ctrl-C again ends them now" in server.log.read_text()
+        assert "Ctrl-C again ends them now" in server.log.read_text()
         with pytest.raises((http.client.IncompleteRead, ConnectionError)):
             download.finish()
 

@@ -14,7 +14,7 @@ import pytest
 from fileserve import disk
 from fileserve.server import Limits
 from fileserve.server.zerocopy import Disconnected, FileEnded
-from tests.server.apps import Send, body, file_app, region, start
+from tests.server.apps import Send, body, file_app, hello, region, start
 from tests.server.harness import descriptors, serving, wait_until
 
 MIB = 1 << 20
@@ -116,6 +116,16 @@ def test_two_hundred_clients_that_leave_leave_no_descriptor(loop: str, file: Pat
                 client.exactly(1 + number * 1000)
                 client.reset() if number % 2 else client.sock.close()
         wait_until(lambda: not served.connections() and descriptors() <= before)
+
+
+def test_a_connection_that_ends_is_forgotten_by_all_who_knew_it(loop: str) -> None:
+    with serving(hello, loop, Limits(connections_per_client=9)) as served:
+        with served.connect() as client:
+            assert client.get().response().status == 200
+            edge = served.protocols()[0].edge
+            assert (edge.connections, len(edge.connections_by_client), len(edge.stalls)) == (1, 1, 1)
+        wait_until(lambda: not served.connections())
+        assert (edge.connections, len(edge.connections_by_client), len(edge.stalls)) == (0, 0, 0)
 
 
 def test_a_client_that_leaves_while_a_disk_thread_sends_leaves_no_descriptor(

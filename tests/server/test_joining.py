@@ -27,6 +27,9 @@ class Recorder(asyncio.Transport):
     def close(self) -> None:
         self.calls.append("close")
 
+    def is_closing(self) -> bool:
+        return "close" in self.calls
+
 
 @pytest.fixture
 def recorder() -> Recorder:
@@ -63,6 +66,16 @@ async def test_what_is_kept_is_written_before_the_end(recorder: Recorder, joinin
     joining.write(b"head")
     joining.close()
     assert recorder.calls == [b"head", "close"]
+
+
+async def test_a_head_that_is_kept_when_the_connection_is_lost_is_dropped(
+    recorder: Recorder, joining: JoiningTransport
+) -> None:
+    joining.hold()
+    joining.write(b"head")
+    recorder.close()
+    await asyncio.sleep(0)
+    assert recorder.calls == ["close"]
 
 
 async def test_what_is_not_a_head_is_written_at_once(recorder: Recorder, joining: JoiningTransport) -> None:

@@ -147,6 +147,15 @@ def test_content_that_breaks_under_a_response_breaks_the_connection(shared: Serv
         assert client.rest() == b"one"
 
 
+def test_a_request_whose_content_breaks_behind_another_is_refused_after_it(shared: Served) -> None:
+    shared.app = echo_content
+    broken = b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"
+    with shared.connect() as client:
+        client.send(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n" + broken)
+        assert [client.response().status, client.response().status] == [200, 400]
+        assert client.rest() == b""
+
+
 def test_100_is_sent_when_the_application_reads(shared: Served) -> None:
     shared.app = echo_content
     with shared.connect() as client:

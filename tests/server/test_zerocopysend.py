@@ -1,12 +1,14 @@
 """The ASGI extension ``http.response.zerocopysend`` on a real socket: every byte, in order, however it is asked for."""
 
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fileserve import disk
+from fileserve.server.sockets import NOTSENT_LOWAT
 from fileserve.server.zerocopy import SPAN
 from tests.server.apps import App, Send, body, file_app, hello, region, start
 from tests.server.harness import Served, serving
@@ -88,6 +90,16 @@ def test_the_connection_stays_usable_after_zero_copy(shared: Served, file: Path,
         for _ in range(5):
             assert client.get("/?0-3000000").response().content == content[:3_000_000]
             assert client.get("/hello").response().content == b"hello"
+
+
+def test_the_last_segment_is_pushed_when_the_response_is_complete(loop: str, file: Path, content: bytes) -> None:
+    """A cork that stayed would hold it back for a fifth of a second."""
+    with serving(file_app(file), loop) as served, served.connect() as client:
+        assert client.get("/?0-100001").response().content == content[:100_001]
+        (protocol,) = served.protocols()
+        sock = protocol.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK) == 0
+        assert sock.getsockopt(socket.IPPROTO_TCP, 25) == NOTSENT_LOWAT
 
 
 def test_five_pipelined_requests_are_answered_in_order(shared: Served, file: Path, content: bytes) -> None:

@@ -12,6 +12,7 @@ async def document(client: Client) -> Any:
 
 async def test_every_route_is_described(client: Client) -> None:
     assert set((await document(client))["paths"]) == {
+        "/",
         "/healthz",
         "/readyz",
         "/download/{path}",

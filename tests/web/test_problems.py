@@ -5,6 +5,7 @@ import json
 import pytest
 
 from fileserve.storage import errors
+from fileserve.storage.root import Root
 from fileserve.web.problems import STATUS_OF, preferred_form
 from tests.asgi import Client
 
@@ -50,3 +51,49 @@ def test_every_error_of_storage_has_a_status() -> None:
         return {error}.union(*map(kinds, error.__subclasses__()))
 
     assert kinds(errors.StorageError) - {errors.StorageError} == set(STATUS_OF)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        pytest.param(errors.InvalidName, 400, id="invalid_name"),
+        pytest.param(errors.NotFound, 404, id="not_found"),
+        pytest.param(errors.OutsideRoot, 404, id="outside_root"),
+        pytest.param(errors.NotRegular, 403, id="not_regular"),
+        pytest.param(errors.NotPermitted, 403, id="not_permitted"),
+        pytest.param(errors.Busy, 503, id="busy"),
+        pytest.param(errors.Unreadable, 500, id="unreadable"),
+    ],
+)
+async def test_an_error_is_answered_with_its_status(
+    client: Client, error: type[errors.StorageError], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Root, "open", fail)
+    answer = await client.get("/download/digits.txt")
+    assert answer.status == status
+    assert ("retry-after" in answer.fields) == (status == 503)
+
+
+async def test_a_fault_of_ours_is_logged_and_told_without_details(
+    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: object) -> None:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(Root, "open", fail)
+    answer = await client.get("/download/digits.txt")
+    assert answer.status == 500
+    assert b"secret" not in answer.content
+    assert "secret" in caplog.text
+
+
+async def test_a_link_that_leaves_is_answered_like_a_name_that_does_not_exist(client: Client) -> None:
+    absent, leaving = await client.get("/download/absent"), await client.get("/download/leaving")
+    assert (absent.status, absent.content) == (leaving.status, leaving.content)
+
+
+async def test_the_answer_varies_with_accept(client: Client) -> None:
+    assert (await client.get("/download/absent"))["vary"] == "accept"

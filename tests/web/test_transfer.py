@@ -13,7 +13,7 @@ from fileserve.semantics.plan import plan_download
 from fileserve.semantics.representation import Representation
 from fileserve.semantics.validators import EntityTag
 from fileserve.storage.reader import OpenFile
-from fileserve.web.transfer import LAST_SLICE, SLICE, Transfer
+from fileserve.web.transfer import FIRST_CHUNK, LAST_PIECE, ONE_MESSAGE, SLICE, Transfer
 from tests.asgi import ZERO_COPY, content_of
 
 CHUNK = 65536
@@ -44,11 +44,11 @@ def path(tmp_path: Path, content: bytes) -> Path:
     return path
 
 
-def transfer_of(path: Path, method: str = "GET", **fields: str) -> Transfer:
+def transfer_of(path: Path, method: str = "GET", chunk_size: int = CHUNK, **fields: str) -> Transfer:
     opened = OpenFile(os.open(path, os.O_RDONLY))
     representation = Representation(opened.status.size, EntityTag("tag"), 0, "text/plain", "file")
     plan = plan_download(method, fields, representation, boundary="boundary", now_s=10)
-    return Transfer(plan, opened, CHUNK)
+    return Transfer(plan, opened, chunk_size)
 
 
 def is_closed(transfer: Transfer) -> bool:
@@ -68,16 +68,20 @@ class Recorder:
 
     def __init__(self, after: int = 0, action: Callable[[], Any] = lambda: None) -> None:
         self.messages: list[Message] = []
-        self.content = b""
+        self._content = bytearray()
         self.after = after
         self.action = action
 
     async def __call__(self, message: Message) -> None:
         self.messages.append(message)
         if message["type"] != "http.response.start":
-            self.content += content_of(message)
+            self._content += content_of(message)
         if len(self.messages) == self.after:
             self.action()
+
+    @property
+    def content(self) -> bytes:
+        return bytes(self._content)
 
     @property
     def finished(self) -> bool:
@@ -92,30 +96,48 @@ async def test_a_whole_file_is_sent_and_closed(scope: Scope, path: Path) -> None
     assert is_closed(transfer)
 
 
-async def test_chunks_are_of_the_size_that_was_set(path: Path) -> None:
+async def test_chunks_grow_up_to_the_size_that_was_set_while_the_client_is_quick(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fileserve.web.transfer.QUICK_S", 60)
     send = Recorder()
-    await transfer_of(path)(CHUNKS, stay, send)
-    assert {len(message["body"]) for message in send.messages[1:]} == {CHUNK}
+    transfer = transfer_of(path, chunk_size=4 * FIRST_CHUNK)
+    await transfer(CHUNKS, stay, send)
+    sizes = [len(message["body"]) for message in send.messages[1:]]
+    assert sizes == sorted(sizes)
+    assert set(sizes) == {FIRST_CHUNK, 2 * FIRST_CHUNK, 4 * FIRST_CHUNK}
 
 
-async def test_zero_copy_comes_in_slices_and_the_last_one_is_small(path: Path) -> None:
+async def test_chunks_stay_small_for_a_slow_client(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fileserve.web.transfer.QUICK_S", 0)
+    send = Recorder()
+    await transfer_of(path, chunk_size=4 * FIRST_CHUNK)(CHUNKS, stay, send)
+    assert {len(message["body"]) for message in send.messages[1:]} == {FIRST_CHUNK}
+
+
+async def test_chunks_stay_small_under_tls(path: Path) -> None:
+    send = Recorder()
+    await transfer_of(path, chunk_size=4 * FIRST_CHUNK)({**CHUNKS, "scheme": "https"}, stay, send)
+    assert {len(message["body"]) for message in send.messages[1:]} == {FIRST_CHUNK}
+
+
+async def test_zero_copy_comes_in_slices_and_the_last_bytes_are_read(path: Path) -> None:
     send = Recorder()
     await transfer_of(path)(SLICES, stay, send)
-    assert [message["count"] for message in send.messages[1:]] == [SLICE, SLICE, 3 * MIB, LAST_SLICE]
+    assert [message.get("count") for message in send.messages[1:]] == [SLICE, SLICE, 4 * MIB - LAST_PIECE, None]
+    assert len(send.messages[-1]["body"]) == LAST_PIECE
 
 
-async def test_a_range_of_a_mebibyte_is_one_slice(path: Path) -> None:
-    send = Recorder()
-    await transfer_of(path, range=f"bytes=0-{MIB - 1}")(SLICES, stay, send)
-    assert [message["count"] for message in send.messages[1:]] == [MIB]
-
-
-async def test_a_small_range_is_one_message(scope: Scope, path: Path) -> None:
-    transfer, send = transfer_of(path, range="bytes=10-19"), Recorder()
-    await transfer(scope, stay, send)
-    assert [message["type"] for message in send.messages] == ["http.response.start", "http.response.body"]
-    assert send.content == path.read_bytes()[10:20]
-    assert is_closed(transfer)
+@pytest.mark.parametrize("size", [ONE_MESSAGE + 1, 900 * 1024, 9 * MIB], ids=str)
+async def test_a_rewrite_after_the_last_slice_is_noticed(path: Path, size: int) -> None:
+    """A slow client may take the last slice long after it was handed over."""
+    os.truncate(path, size)
+    slices = -(-(size - LAST_PIECE) // SLICE)
+    transfer = transfer_of(path)
+    send = Recorder(after=1 + slices, action=lambda: os.utime(path, (1, 1)))
+    await transfer(SLICES, stay, send)
+    assert len(send.content) == size - LAST_PIECE
+    assert not send.finished
 
 
 @pytest.mark.parametrize(
@@ -133,7 +155,7 @@ async def test_an_answer_without_content_reads_nothing_and_closes(
     def fail(*_: object) -> None:
         raise AssertionError("the file was read")
 
-    transfer, send = transfer_of(path, method, **fields), Recorder()
+    transfer, send = transfer_of(path, method, CHUNK, **fields), Recorder()
     monkeypatch.setattr(OpenFile, "read", fail)
     await transfer(scope, stay, send)
     assert (send.content, send.finished, is_closed(transfer)) == (b"", True, True)
