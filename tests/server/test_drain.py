@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from tests.server.certificates import certificate
 from tests.tools import Running, clean_environment, serving, stop, tool, wait_until
 
 SIZE = 64 * 1024 * 1024  # more than the kernel's buffers hold, so that a client that does not read keeps it unfinished
@@ -242,13 +243,3 @@ def child(command: list[str], fds: tuple[int, ...]) -> Iterator[subprocess.Popen
 def not_listening(server: Running) -> bool:
     connections = psutil.Process(server.process.pid).net_connections("tcp")
     return not any(connection.status == psutil.CONN_LISTEN for connection in connections)
-
-
-def certificate(folder: Path) -> Path:
-    """Make a self-signed certificate for 127.0.0.1, with its key in the same file."""
-    pem, chain = folder / "certificate.pem", folder / "chain.pem"
-    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    make = [tool("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *subject]
-    subprocess.run([*make, "-keyout", pem, "-out", chain], check=True, capture_output=True)
-    pem.write_bytes(pem.read_bytes() + chain.read_bytes())
-    return pem

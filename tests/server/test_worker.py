@@ -1,0 +1,39 @@
+"""What a worker and its supervisor do beyond ending: silent TLS clients, ends at awkward moments."""
+
+import os
+import signal
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+
+from tests.server.certificates import certificate
+from tests.tools import serving, wait_until
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "root"
+    root.mkdir()
+    return root
+
+
+def test_a_client_that_never_shakes_hands_is_cut(root: Path, tmp_path: Path) -> None:
+    pem = certificate(tmp_path)
+    with serving(root, "--ssl-certfile", str(pem), "--head-timeout", "0.5") as server:
+        address = urlsplit(server.url)
+        assert address.port is not None
+        with socket.create_connection(("127.0.0.1", address.port), timeout=20) as silent:
+            assert silent.recv(1) == b""
+
+
+def test_sigterm_in_the_pause_before_a_replacement_ends_without_a_traceback(root: Path) -> None:
+    with serving(root, "--workers", "2") as server:
+        assert wait_until(lambda: "2 workers accept connections" in server.log.read_text(), timeout_s=30)
+        os.kill(psutil.Process(server.process.pid).children()[0].pid, signal.SIGKILL)
+        assert wait_until(lambda: "starting another" in server.log.read_text(), timeout_s=10)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(20) == 0
+        assert "Traceback" not in server.log.read_text()
