@@ -2,7 +2,8 @@
 
 The parser tells of a field only when all of it is there, so an endless field would be seen by nobody; what is counted
 here is what arrives while a head is incomplete. Of what arrived together, content and other requests may precede the
-head; so there are two counts, what it has at least and what it can have at most.
+head; so there are two counts, what it has at least and what it can have at most. The same is counted of what arrives
+behind a head and is no content: trailers, and whatever else a chunk may be dressed in.
 
 Left out: what to do about a head that is too large or too late.
 """
@@ -18,7 +19,7 @@ class Arrival:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout_s: float, on_timeout: Callable[[], None]) -> None:
         self.incomplete = False
-        self.received = 0  # bytes of the incomplete head, at least
+        self.received = 0  # bytes of the incomplete head, or since the last content, at least
         self.total = 0  # bytes of the connection
         self._possible = 0  # the same, at most
         self._loop = loop
@@ -28,11 +29,10 @@ class Arrival:
 
     def add(self, count: int) -> None:
         """Count *count* bytes that have arrived together."""
-        if self.incomplete:
-            self.received += count
-            self._possible += count
-        else:
-            self.received = self._possible = count
+        if not self.incomplete and not self.received:
+            self._possible = 0
+        self._possible += count
+        self.received += count
         self.total += count
 
     def may_exceed(self, limit: int) -> bool:

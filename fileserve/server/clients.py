@@ -20,6 +20,7 @@ from uvicorn._types import HTTPScope
 
 UNIX_PEERS = "unix:"
 _CLIENT_PREFIX_BITS = 64
+_ADDRESS_CHARACTERS = 255  # more is no address, whatever port and zone it has
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -123,9 +124,13 @@ def _forwarded_for(fields: Iterable[tuple[bytes, bytes]]) -> list[str]:
     return [hop.strip() for hop in ",".join(values).split(",") if hop.strip()]
 
 
-@lru_cache(maxsize=1024)
 def _parse(text: str) -> Address | None:
-    """Return the address in *text*, which may carry a port, brackets or a zone."""
+    """Return the address in *text*, which may carry a port, brackets or a zone. What is too long enters no cache."""
+    return _parse_short(text) if len(text) <= _ADDRESS_CHARACTERS else None
+
+
+@lru_cache(maxsize=1024)
+def _parse_short(text: str) -> Address | None:
     host = text.removeprefix("[").partition("]")[0] if text.startswith("[") else text
     if host.count(":") == 1:
         host = host.partition(":")[0]

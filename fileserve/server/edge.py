@@ -11,9 +11,11 @@ from weakref import WeakKeyDictionary
 from uvicorn.server import ServerState
 
 from fileserve.server.clients import Proxies, Tally, Ticket, key_of
-from fileserve.server.limits import Limits
+from fileserve.server.limits import RESERVED_DESCRIPTORS, Limits
 from fileserve.server.refusals import Refusal
 from fileserve.server.stalls import StallWatch
+
+MAX_LINGERING = RESERVED_DESCRIPTORS // 2  # more would take the descriptors that admitted connections count on
 
 
 class Edge:
@@ -21,8 +23,8 @@ class Edge:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.connections = 0
-        self.max_connections = limits.affordable_connections()
+        self.free_places = limits.affordable_connections()
+        self.lingering: set[object] = set()
         self.proxies = Proxies(limits.trusted_proxies)
         self.connections_by_client = Tally(limits.connections_per_client)
         self.transfers_by_client = Tally(limits.transfers_per_client)
@@ -33,23 +35,29 @@ class Edge:
     def admit_connection(self, peer: str | None) -> Ticket | Refusal:
         """Count a connection from *peer*, or refuse it. Who is admitted is dismissed once.
 
-        Policy: what is refused is not counted, though it lives a moment longer; otherwise a flood of refused
-        connections would keep the freed places from everyone.
+        Policy: what is refused takes no place, though it may live a moment longer (see `may_linger`); otherwise a flood
+        of refused connections would keep the freed places from everyone.
         """
-        if self.connections >= self.max_connections:
+        if self.free_places <= 0:
             return Refusal.FULL
         tally = self.connections_by_client
         client = key_of(peer) if tally.limit is not None and not self.proxies.trust(peer) else None
         ticket = tally.take(client)
         if ticket is None:
             return Refusal.CONNECTIONS
-        self.connections += 1
+        self.free_places -= 1
         return ticket
 
     def dismiss_connection(self, ticket: Ticket) -> None:
         """Count the connection that got *ticket* no more."""
-        self.connections -= 1
+        self.free_places += 1
         ticket.give_back()
+
+    def may_linger(self, refused: object) -> bool:
+        """Let a refused connection be heard out until it is dropped from `lingering`, where not too many are."""
+        if len(self.lingering) < MAX_LINGERING:
+            self.lingering.add(refused)
+        return refused in self.lingering
 
     def admit_transfer(self, client: str | None) -> Ticket | None:
         """Count a request from the address *client* as a transfer; ``None`` where it is one too many."""

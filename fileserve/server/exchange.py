@@ -7,7 +7,7 @@ response which stopped short cannot be taken for a whole one.
 
 It leans on these of uvicorn's `RequestResponseCycle`: ``send``, ``disconnected``, ``default_headers``,
 ``expected_content_length``, ``chunked_encoding``, ``response_started``, ``response_complete``, ``keep_alive``,
-``more_body``, ``waiting_for_100_continue``, ``message_event``.
+``more_body``, ``message_event``.
 """
 
 import asyncio
@@ -51,10 +51,10 @@ class Exchange:
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Run the application, and break the connection if it leaves the response unfinished."""
-        if self.cycle.disconnected:
-            return
-        scope["extensions"] = self._extensions()  # type: ignore[typeddict-unknown-key]
         try:
+            if self.cycle.disconnected:
+                return
+            scope["extensions"] = self._extensions()  # type: ignore[typeddict-unknown-key]
             await self.app(scope, receive, self.send)
         except Disconnected:
             pass  # the connection is broken already, and that a client leaves is no news
@@ -112,15 +112,17 @@ class Exchange:
         self._prepare_fields(names)
         if b"content-length" not in names and status not in _WITHOUT_CONTENT and cycle.scope["method"] != "HEAD":
             self._prepare_unknown_end()
-        if self._ends_connection(status):
+        if self._ends_connection():
             cycle.keep_alive = False
         self.connection.wire.joining.hold()
 
-    def _ends_connection(self, status: int) -> bool:
-        """Tell whether the connection should end: what comes is unknown (RFC 9110 §10.1.1), or useless, or barred."""
-        cycle = self.cycle
-        is_useless = cycle.more_body and status >= 400
-        return cycle.waiting_for_100_continue or is_useless or self.connection.edge.leaving.is_set()
+    def _ends_connection(self) -> bool:
+        """Tell whether the connection should end: the server leaves, or the request's content is still to come.
+
+        Policy: such content is most likely not wanted, and may never come (RFC 9110 §10.1.1); that nothing behind it
+        will be answered can be said only now (RFC 9112 §9.6).
+        """
+        return self.cycle.more_body or self.connection.edge.leaving.is_set()
 
     def _prepare_fields(self, names: Sequence[bytes]) -> None:
         """Set the fields that the server adds: Date, and those of uvicorn's configuration, but not uvicorn's late Date.

@@ -10,6 +10,7 @@ Left out: what the target names. That is for the application.
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 from fileserve.server.limits import Limits
@@ -20,6 +21,7 @@ Fields = list[tuple[bytes, bytes]]
 _REG_NAME = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
 _AUTHORITY = re.compile(rb"(?:\[(?P<literal>[^\[\]]*)\]|(?P<name>[^\[\]:]*))(?::[0-9]*)?")
 _ABSOLUTE_FORM = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
+_AUTHORITY_BYTES = 255
 _SPACE = ord(" ")
 _WHITESPACE = b" \t"
 _LINE_OVERHEAD = 4  # colon, space, CR and LF of a field line; the request line has two spaces, CR, LF and the version
@@ -52,12 +54,17 @@ def examine(version: str, fields: Fields) -> Refusal | None:
     return None if valid else Refusal.BAD_HOST
 
 
-@lru_cache(maxsize=256)
 def is_authority(value: bytes) -> bool:
     """Tell whether *value* is a host with an optional port, without user information. RFC 9110 §7.2, RFC 3986 §3.2.
 
-    Policy: an empty host is malformed, as it is in an http URI (RFC 9110 §4.2.1).
+    Policy: an empty host is malformed, as it is in an http URI (RFC 9110 §4.2.1), and one of more than 255 bytes is no
+    name that anyone can look up (RFC 3986 §3.2.2); a long one would also stay in the cache.
     """
+    return len(value) <= _AUTHORITY_BYTES and _matches_authority(value)
+
+
+@lru_cache(maxsize=256)
+def _matches_authority(value: bytes) -> bool:
     match = _AUTHORITY.fullmatch(value)
     if match is None:
         return False
@@ -82,6 +89,11 @@ def resolve_target(method: bytes, target: bytes, fields: Fields) -> bytes | None
         return None
     fields[:] = [(b"host", match[1]), *(field for field in fields if field[0] != b"host")]
     return match[2] if match[2].startswith(b"/") else b"/" + match[2]
+
+
+def content_length(fields: Iterable[tuple[bytes, bytes]]) -> int:
+    """Return what Content-Length says, which the parser has checked; 0 where there is none."""
+    return next((int(value) for name, value in fields if name == b"content-length"), 0)
 
 
 def size_of(target: bytes, fields: Fields) -> int:

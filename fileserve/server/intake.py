@@ -2,7 +2,8 @@
 
 `Intake` stands between uvicorn's `HttpToolsProtocol` and `Protocol`, which sends what goes out. A refused request is
 answered when what was asked before it is answered, never in the middle of a response; nothing that arrives behind it is
-read. A head has a size, a number of fields and a time.
+read. A head has a size, a number of fields and a time; trailers have the same limits, and no application sees them (RFC
+9110 §6.5.1). The parser is fed in pieces and rests while a request waits, so that few can wait.
 
 Each override says what of uvicorn it leans on; `tests/server/test_contract.py` fails when an upgrade changes that.
 Left out: what the application answers, and how connections end.
@@ -12,6 +13,7 @@ import asyncio
 from enum import Enum, auto
 from typing import Any, ClassVar
 
+import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -19,8 +21,11 @@ from uvicorn.server import ServerState
 from fileserve.server import head
 from fileserve.server.arrival import Arrival
 from fileserve.server.exchange import Exchange
+from fileserve.server.flow import Flow
 from fileserve.server.limits import Limits
 from fileserve.server.refusals import Refusal
+
+PIECE_BYTES = 4096  # fed at once: at most so many bytes of requests are parsed behind the one being answered
 
 
 class Reading(Enum):
@@ -55,15 +60,64 @@ class Intake(HttpToolsProtocol):
         self.exchange: Exchange | None = None  # the one being answered
         self.reading = Reading.PARSED
         self.refusal: Refusal | None = None
+        self.headers = []
+        self.unparsed: bytes | memoryview = b""
+        self.content_left: int | None = None  # bytes of the newest request's content, where its length is known
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Set up the connection, with a flow that rests while requests wait."""
+        super().connection_made(transport)
+        self.flow = Flow(transport, self.pipeline)
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser and judge a head that is still incomplete. Leans on uvicorn to call `send_400_response`."""
+        """Parse *data*, or keep of it what comes behind a request that waits.
+
+        Stands in the place of uvicorn's, which parses all at once and loses what follows an Upgrade.
+        """
         if self.reading is not _PARSED:
             return
-        self.arrival.add(len(data))
-        super().data_received(data)
-        if (self.arrival.incomplete or self.exchange is None) and self.reading is _PARSED:
-            self._judge_incomplete_head()
+        if self.unparsed:
+            data = b"".join((self.unparsed, data))
+        self.unparsed = data if len(data) <= PIECE_BYTES else memoryview(data)  # slices of which copy nothing
+        self.parse()
+
+    def parse(self) -> None:
+        """Feed the parser until a request has to wait, and judge a head that is still incomplete.
+
+        Content of a known length is fed whole: no request can begin in it.
+        """
+        self._unset_keepalive_if_required()
+        while self.unparsed and not self.pipeline and self.reading is _PARSED:
+            count = max(PIECE_BYTES, self.content_left or 0)
+            piece, self.unparsed = self.unparsed[:count], self.unparsed[count:]
+            self._feed(piece)
+        arrival = self.arrival
+        is_due = arrival.incomplete or arrival.received or self.headers or self.exchange is None
+        if is_due and self.reading is _PARSED:
+            self._judge_incomplete()
+
+    def _feed(self, piece: bytes | memoryview) -> None:
+        """Feed the parser. A head with an Upgrade that nobody here speaks is fed again without it. RFC 9110 §7.8.
+
+        The parser stops behind such a head, and takes what follows for another protocol, the request's content too.
+        """
+        self.arrival.add(len(piece))
+        pending: list[bytes | memoryview] = [piece]
+        while pending:
+            part = pending.pop()
+            try:
+                self.parser.feed_data(part)
+            except httptools.HttpParserUpgrade as upgrade:
+                if self._should_upgrade():
+                    self.handle_websocket_upgrade()
+                    return
+                pending += part[upgrade.args[0] :], self._head_without_upgrade()
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+            except httptools.HttpParserError:
+                self.logger.warning("Invalid HTTP request received.")
+                self.refuse(self.refusal or Refusal.MALFORMED)
+                return
 
     def on_message_begin(self) -> None:
         """Note that a head begins."""
@@ -71,37 +125,48 @@ class Intake(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Judge the head, then let uvicorn make a cycle of it.
+        """Judge the head, then let uvicorn make a cycle of it, unless it is to be fed again without its Upgrade.
 
         Leans on uvicorn to read ``url``, ``headers`` and ``expect_100_continue`` only now.
         """
-        version = self.parser.get_http_version()
+        version, upgrades = self.parser.get_http_version(), self.parser.should_upgrade()
         self.refusal = self._judge_head(version)
         self.arrival.complete()
         if self.refusal is not None:
             raise _Refused
         if version == "1.0":
             self.expect_100_continue = False  # RFC 9110 §10.1.1
+        if upgrades and not self._should_upgrade():
+            return
         super().on_headers_complete()
+        self.content_left = None
+        if not upgrades:
+            self.headers = []  # the scope has the fields; what the parser adds now are trailers
+
+    def on_body(self, body: bytes) -> None:
+        """Count the content, of which no more than its length is to come."""
+        super().on_body(body)
+        self.arrival.received = 0
+        if self.content_left is None:
+            self.content_left = head.content_length(self.cycle.scope["headers"])
+        self.content_left -= len(body)
 
     def on_message_complete(self) -> None:
         """Note that the content has arrived; who has sent it all does not wait for 100. RFC 9110 §10.1.1."""
+        if self.parser.should_upgrade():
+            return
+        if self.headers and self._are_too_large(b"", self.headers):
+            self.refusal = Refusal.LARGE_HEAD
+            raise _Refused
         super().on_message_complete()
         self.arrival.received = 0
-        if self.cycle is not None:
-            self.cycle.waiting_for_100_continue &= self.cycle.more_body
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse with the reason that was found, or as malformed.
-
-        uvicorn's own would write into the middle of a response that is under way.
-        """
-        self.refuse(self.refusal or Refusal.MALFORMED)
+        self.cycle.waiting_for_100_continue &= self.cycle.more_body
 
     def refuse(self, refusal: Refusal) -> None:
         """Read nothing more, and answer with *refusal* when what was asked before is answered."""
         self.reading = Reading.DISCARDED
         self.refusal = refusal
+        self.unparsed = b""
         self.arrival.complete()
         self._drop_incomplete_request()
         if self.exchange is None:
@@ -130,24 +195,38 @@ class Intake(HttpToolsProtocol):
 
     def _judge_head(self, version: str) -> Refusal | None:
         """Judge a complete head, and bring an absolute target into origin-form."""
-        limits, target, fields = self.limits, self.url, self.headers
-        if len(fields) > limits.header_count:
-            return Refusal.LARGE_HEAD
-        if self.arrival.may_exceed(limits.header_bytes) and head.size_of(target, fields) > limits.header_bytes:
-            return head.too_large(target, limits)
+        target, fields = self.url, self.headers
+        if self._are_too_large(target, fields):
+            return head.too_large(target, self.limits)
         refusal = head.examine(version, fields)
+        if refusal is None and self.parser.should_upgrade() and self.parser.get_method() == b"CONNECT":
+            return Refusal.TUNNEL
         if refusal is None and not target.startswith(b"/"):
             self.url = head.resolve_target(self.parser.get_method(), target, fields) or b""
             refusal = None if self.url else Refusal.BAD_TARGET
         return refusal
 
-    def _judge_incomplete_head(self) -> None:
-        """Judge what has come of a head; let its time run, or that of a connection on which nothing happens."""
+    def _are_too_large(self, target: bytes, fields: head.Fields) -> bool:
+        limits = self.limits
+        return len(fields) > limits.header_count or (
+            self.arrival.may_exceed(limits.header_bytes) and head.size_of(target, fields) > limits.header_bytes
+        )
+
+    def _judge_incomplete(self) -> None:
+        """Judge what has come of a head or of what stands around content: trailers, extensions of chunks.
+
+        Let the time of a head run, or that of a connection on which nothing happens.
+        """
         limits, arrival = self.limits, self.arrival
-        if arrival.incomplete and (arrival.received > limits.header_bytes or len(self.headers) > limits.header_count):
-            self.refuse(head.too_large(self.url, limits))
+        if arrival.received > limits.header_bytes or len(self.headers) > limits.header_count:
+            self.refuse(head.too_large(self.url, limits) if arrival.incomplete else Refusal.LARGE_HEAD)
         elif self.exchange is None:
             arrival.start_timer()
+
+    def _head_without_upgrade(self) -> bytes:
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        lines = [b"%s: %s\r\n" % field for field in self.headers if field[0] != b"upgrade"]
+        return b"%s %s HTTP/%s\r\n%s\r\n" % (method, self.url, version, b"".join(lines))
 
     def _head_is_late(self) -> None:
         if self.arrival.incomplete:

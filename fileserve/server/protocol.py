@@ -70,7 +70,7 @@ class Protocol(Intake):
         if self.zero_copy and self.scheme == "http":
             self.wire.offer_zero_copy()
         self.edge.stalls.add(self)
-        admitted = self.edge.admit_connection(self._address)
+        admitted = self.edge.admit_connection(self.client[0] if self.client else None)
         if isinstance(admitted, Refusal):
             self.refuse(admitted)
         else:
@@ -81,7 +81,9 @@ class Protocol(Intake):
         """Give back what the connection holds; tell the running request, since uvicorn tells only the newest of all."""
         self.arrival.stop_timer()
         self._withdraw()
+        self.edge.lingering.discard(self)
         self.pipeline.clear()
+        self.unparsed = b""
         if self.exchange is not None:
             self.exchange.disconnect()
             self.exchange = None
@@ -110,8 +112,13 @@ class Protocol(Intake):
             self.wire.release()
             self.end(exchange)
         super().on_response_complete()
-        if self.exchange is None and (self.reading is not Reading.PARSED or self.arrival.incomplete):
+        if self.transport.is_closing():
+            return
+        if self.unparsed and self.reading is Reading.PARSED:
+            self.parse()
+        elif self.exchange is None and (self.reading is not Reading.PARSED or self.arrival.incomplete):
             self.end_or_wait()
+        self.flow.resume_reading()
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the transport over; what this protocol holds for it ends here, because uvicorn tells it nothing more."""
@@ -183,11 +190,8 @@ class Protocol(Intake):
         exchange = self.exchange
         if exchange is None and not self.transport.get_write_buffer_size():
             return None
-        if (
-            exchange is not None
-            and self.flow.read_paused
-            and self.wire.is_over(half_closed=not exchange.has_known_end())
-        ):
+        half_closed = exchange is not None and not exchange.has_known_end()  # then that is an end too
+        if exchange is not None and self.flow.read_paused and self.wire.is_over(half_closed=half_closed):
             self.transport.abort()  # the loop does not read while pipelined requests wait, so cannot see it
         outstanding = self.wire.unacknowledged()
         if not outstanding and not self._awaits_content():
@@ -206,10 +210,6 @@ class Protocol(Intake):
     @property
     def _peer(self) -> str:
         return f"{self.client[0]}:{self.client[1]}" if self.client else "unix"
-
-    @property
-    def _address(self) -> str | None:
-        return self.client[0] if self.client else None
 
     def _withdraw(self) -> None:
         self.edge.stalls.discard(self)
@@ -241,7 +241,7 @@ class Protocol(Intake):
         Leans on uvicorn's timer of the idle time.
         """
         self._unset_keepalive_if_required()
-        if self.transport.can_write_eof():
+        if self.transport.can_write_eof() and (self.ticket is not None or self.edge.may_linger(self)):
             self.transport.write_eof()
             self.timeout_keep_alive_task = self.loop.call_later(LINGER_S, self.timeout_keep_alive_handler)
         else:

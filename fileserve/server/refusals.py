@@ -24,9 +24,10 @@ class Refusal(Enum):
     BAD_TARGET = 400, "The request target is not one that this method can have.", False  # RFC 9112 §3.2
     SLOW_HEAD = 408, "The request head did not arrive in time.", False  # RFC 9110 §15.5.9
     LONG_TARGET = 414, "The request target is too long.", False  # RFC 9110 §15.5.15
-    LARGE_HEAD = 431, "The request head has too many bytes or too many fields.", False  # RFC 6585 §5
+    LARGE_HEAD = 431, "The request's head or trailers have too many bytes or fields.", False  # RFC 6585 §5
     CONNECTIONS = 429, "This client has too many connections.", True  # RFC 6585 §4
     TRANSFERS = 429, "This client has too many transfers at once.", True  # RFC 6585 §4
+    TUNNEL = 501, "This server is no proxy and opens no tunnels.", False  # RFC 9110 §9.3.6, §15.6.2
     FULL = 503, "The server has too many connections.", True  # RFC 9110 §15.6.4
     BAD_VERSION = 505, "This server speaks HTTP/1.1.", False  # RFC 9110 §15.6.6
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fileserve.server import clients
 from fileserve.server.clients import Proxies, Tally, Ticket, key_of
 from fileserve.server.edge import Edge
 from fileserve.server.limits import Limits
@@ -26,6 +27,12 @@ from fileserve.server.refusals import Refusal
 )
 def test_a_client_is_its_address_or_its_network(peer: str | None, key: str | None) -> None:
     assert key_of(peer) == key
+
+
+def test_a_long_text_that_is_no_address_is_not_kept() -> None:
+    kept = clients._parse_short.cache_info().currsize
+    assert key_of("1.2.3.4:" + "1" * 60_000) is None
+    assert clients._parse_short.cache_info().currsize == kept
 
 
 def scope_of(peer: str | None, *fields: tuple[bytes, bytes]) -> Any:

@@ -55,13 +55,23 @@ def test_the_overrides_are_the_ones_that_this_file_knows() -> None:
         "data_received",
         "eof_received",
         "handle_websocket_upgrade",
+        "on_body",
         "on_headers_complete",
         "on_message_begin",
         "on_message_complete",
         "on_response_complete",
-        "send_400_response",
         "shutdown",
     }
+
+
+def test_the_data_received_that_ours_replaces_does_no_more() -> None:
+    used = names_used_by(HttpToolsProtocol.data_received)
+    assert used == {
+        *("self", "data", "httptools", "bytes", "_unset_keepalive_if_required", "parser", "feed_data"),
+        *("HttpParserError", "msg", "logger", "warning", "send_400_response"),
+        *("HttpParserUpgrade", "_should_upgrade", "handle_websocket_upgrade", "_unsupported_upgrade_warning"),
+    }
+    assert {"HttpRequestParser", "set_dangerous_leniencies"} <= names_used_by(HttpToolsProtocol.__init__)
 
 
 @pytest.mark.parametrize("name", OVERRIDES)
@@ -103,7 +113,8 @@ def test_uvicorn_sets_what_we_read(function: Callable[..., Any], attributes: set
             HttpToolsProtocol.on_headers_complete, {"_start_asgi_task", "url", "expect_100_continue"}, id="start"
         ),
         pytest.param(HttpToolsProtocol.on_response_complete, {"_start_asgi_task", "pipeline"}, id="pipelined_start"),
-        pytest.param(HttpToolsProtocol.data_received, {"send_400_response", "handle_websocket_upgrade"}, id="refusal"),
+        pytest.param(HttpToolsProtocol.on_response_complete, {"resume_reading"}, id="resumption"),
+        pytest.param(HttpToolsProtocol.on_header, {"headers"}, id="field_or_trailer"),
         pytest.param(HttpToolsProtocol.connection_lost, {"resume_writing", "message_event"}, id="loss"),
         pytest.param(HttpToolsProtocol._unset_keepalive_if_required, {"timeout_keep_alive_task"}, id="idle_timer"),
         pytest.param(HttpToolsProtocol.timeout_keep_alive_handler, {"transport", "close"}, id="idle_end"),

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fileserve.server import head
 from fileserve.server.head import is_authority, resolve_target, size_of
 
 
@@ -39,10 +40,18 @@ from fileserve.server.head import is_authority, resolve_target, size_of
         pytest.param(b"[1.2.3.4]", False, id="ipv4_in_brackets"),
         pytest.param(b"[fe80::1%25eth0]", False, id="ipv6_with_zone"),
         pytest.param(b"a\n", False, id="line_feed"),
+        pytest.param(b"a" * 255, True, id="longest_name_3986_3.2.2"),
+        pytest.param(b"a" * 256, False, id="longer_than_any_name_3986_3.2.2"),
     ],
 )
 def test_a_host_is_valid_by_the_grammar(value: bytes, valid: bool) -> None:
     assert is_authority(value) is valid
+
+
+def test_a_long_host_is_not_kept() -> None:
+    kept = head._matches_authority.cache_info().currsize
+    assert not is_authority(b"b" * 60_000)
+    assert head._matches_authority.cache_info().currsize == kept
 
 
 @given(st.binary(max_size=40))

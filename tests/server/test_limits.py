@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fileserve.server import Limits
+from fileserve.server.edge import MAX_LINGERING
 from tests.server.apps import Send, body, echo_content, hello, start
 from tests.server.harness import Client, descriptors, serving, wait_until
 
@@ -162,6 +163,21 @@ def test_refused_connections_take_no_place(loop: str) -> None:
             assert another.get().response().status == 200
 
 
+def test_few_refused_connections_are_heard_out(loop: str) -> None:
+    """The descriptors that they hold are taken from those that nobody else counts on."""
+    with serving(hello, loop, Limits(connections=1)) as served, ExitStack() as stack:
+        first = stack.enter_context(served.connect())
+        assert first.get().response().status == 200
+        refused = [stack.enter_context(served.connect()) for _ in range(MAX_LINGERING + 20)]
+        assert {client.response().status for client in refused} == {503}
+        wait_until(lambda: served.connections() <= 1 + MAX_LINGERING)
+        assert first.get().response().status == 200
+        (edge,) = {protocol.edge for protocol in served.protocols()}
+        for client in refused:
+            client.sock.close()
+        wait_until(lambda: not edge.lingering)
+
+
 def test_one_connection_of_a_client_too_many_is_answered_429(loop: str) -> None:
     with serving(hello, loop, Limits(connections_per_client=1)) as served:
         with served.connect() as first:
@@ -219,6 +235,17 @@ def test_transfers_of_a_client_have_a_number(
         assert [first.response().status, response.status] == statuses
         assert response.field(b"retry-after") == (b"5" if statuses[1] == 429 else None)
         assert second.get("/", forwarded[1]).response().status == 200  # refused, not cut off; and the place is free
+
+
+def test_a_request_that_is_dropped_before_it_begins_takes_no_place(loop: str) -> None:
+    """The content breaks in the same segment, before the application's first step."""
+    broken = HEAD + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n"
+    with serving(hello, loop, Limits(transfers_per_client=1)) as served:
+        for _ in range(3):
+            with served.connect() as client:
+                assert client.send(broken).response().status == 400
+        with served.connect() as client:
+            assert client.get().response().status == 200
 
 
 def test_the_scope_has_the_client_and_scheme_that_a_trusted_proxy_forwards(loop: str) -> None:

@@ -39,7 +39,9 @@ HOST = b"Host: test\r\n"
         pytest.param(b"GET x HTTP/1.1\r\nHost: a\r\n\r\n", 400, id="target_relative_9112_3.2"),
         pytest.param(b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400, id="target_asterisk_of_get_9112_3.2.4"),
         pytest.param(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 200, id="target_asterisk_of_options_9112_3.2.4"),
-        pytest.param(b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 400, id="target_authority_9112_3.2.3"),
+        pytest.param(b"GET a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 400, id="target_authority_of_get_9112_3.2.3"),
+        pytest.param(b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 501, id="connect_9110_9.3.6"),
+        pytest.param(b"CONNECT /a HTTP/1.1\r\nHost: a\r\n\r\n", 501, id="connect_with_a_path_9110_9.3.6"),
         pytest.param(b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, id="target_of_another_scheme"),
         pytest.param(b"GET http:/// HTTP/1.1\r\nHost: a\r\n\r\n", 400, id="target_without_authority_9110_4.2.1"),
         pytest.param(b"GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, id="target_with_user_information_9110_4.2.4"),
@@ -186,6 +188,15 @@ def test_a_refusal_instead_of_100_ends_the_connection(shared: Served) -> None:
     shared.app = hello
     with shared.connect() as client:
         response = client.get("/", "Expect: 100-continue", "Content-Length: 3", method="PUT").response()
+        assert (response.status, response.field(b"connection")) == (200, b"close")
+        assert client.rest() == b""
+
+
+def test_a_response_that_ends_before_the_content_says_that_the_connection_ends(shared: Served) -> None:
+    """RFC 9112 §9.6."""
+    shared.app = hello
+    with shared.connect() as client:
+        response = client.get("/", "Content-Length: 3", method="PUT").send(b"a").response()
         assert (response.status, response.field(b"connection")) == (200, b"close")
         assert client.rest() == b""
 
