@@ -83,8 +83,9 @@ class Supervisor:
                     self._serve(member)
             log.info("%d workers accept connections", self.count)
         except StartFailed:
-            self.end(signal.SIGTERM)
-            raise
+            if not self.ending:  # or this would be the second signal to the workers that drain already
+                self.end(signal.SIGTERM)
+                raise
         finally:
             while self.watches:
                 await asyncio.wait(self.watches)
