@@ -40,11 +40,15 @@ def tune(sock: Socket) -> None:
     """Set the options that a connection has for all its life, on Linux."""
     if not LINUX or not is_tcp(sock):
         return
-    sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_IDLE_S)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_INTERVAL_S)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
+    plain = socket.socket(sock.family, sock.type, sock.proto, sock.fileno())  # uvloop makes one for each option
+    try:
+        plain.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_IDLE_S)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_INTERVAL_S)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
+    finally:
+        plain.detach()
 
 
 def set_cork(sock: Socket, on: bool) -> None:

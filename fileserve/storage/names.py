@@ -10,6 +10,7 @@ descriptors. It refuses what no file can be called, so that each refusal is the 
 """
 
 import re
+from functools import lru_cache
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from fileserve.storage.errors import InvalidName, NameTooLong, NotFound
@@ -53,6 +54,7 @@ def check_name(name: Name, hidden: bool) -> None:
         raise NotFound  # the same words as for a file that does not exist
 
 
+@lru_cache(maxsize=256)  # a page's style, a file's ranges: the same few paths are asked for over and over
 def parse_name(encoded: bytes) -> tuple[Name, bool]:
     """Return the name that a percent-encoded path stands for, and whether it is written as a directory's.
 
