@@ -38,15 +38,6 @@ class FileStatus:
     mode: int
 
 
-@dataclass(frozen=True, slots=True)
-class FileRegion:
-    """*count* bytes at *offset* of an open file, for the kernel to send. The descriptor stays its owner's."""
-
-    fd: int
-    offset: int
-    count: int
-
-
 def _status_of(fd: int) -> FileStatus:
     try:
         status = os.fstat(fd)
@@ -86,13 +77,14 @@ class OpenFile:
         """The descriptor, for as long as this is open; ``ValueError`` afterwards."""
         return self._descriptor.fd
 
-    async def regions(self, start: int, stop: int) -> AsyncIterator[bytes | FileRegion]:
+    async def regions(self, start: int, stop: int) -> AsyncIterator["bytes | FileRegion"]:
         """Yield what makes up the content from *start* to *stop*: one region, or nothing when that is empty.
 
-        The region's descriptor is valid until ``close``. A thread outside of storage that uses it needs a duplicate.
+        Its descriptor is valid until ``close``. A thread outside of storage that uses it needs a duplicate.
         """
         if start < stop:
-            yield FileRegion(self.fd, start, stop - start)
+            _ = self.fd  # fails once closed, here and not where the region is used
+            yield FileRegion(self, start, stop - start)
 
     async def read(self, offset: int, count: int) -> bytes:
         """Return *count* bytes at *offset*, or fewer where the file ends before; resident ones without a thread.
@@ -147,3 +139,12 @@ class OpenFile:
     def close(self) -> None:
         """Close the descriptor, or leave that to the thread that still reads from it. Closing again does nothing."""
         self._descriptor.close()
+
+
+@dataclass(frozen=True, slots=True)
+class FileRegion:
+    """*count* bytes at *offset* of an open file, for the kernel to send or to be read. Who yields it keeps it open."""
+
+    file: OpenFile
+    offset: int
+    count: int

@@ -15,12 +15,13 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
+from typing import Protocol
 
 from starlette.types import Receive, Scope, Send
 
 from fileserve.semantics.plan import ResponsePlan
 from fileserve.storage.errors import ContentChanged, StorageError
-from fileserve.storage.reader import FileRegion, OpenFile
+from fileserve.storage.reader import FileRegion
 from fileserve.web.problems import problem_of
 
 log = logging.getLogger("fileserve.transfer")
@@ -34,10 +35,26 @@ STRETCH = 1024 * 1024  # after so many bytes the size of chunks is thought over
 QUICK_S = 0.02  # a stretch that takes no longer was sent without much waiting
 
 
+class Content(Protocol):
+    """What a transfer sends the bytes of: one open file, or an archive of many."""
+
+    def regions(self, start: int, stop: int) -> AsyncIterator[bytes | FileRegion]:
+        """Yield what makes up the content from *start* to *stop*; a region is good until the next is asked for."""
+
+    async def read(self, offset: int, count: int) -> bytes:
+        """Return *count* bytes at *offset*, or fewer where the content ends before."""
+
+    def check_unchanged(self) -> None:
+        """Raise ``ContentChanged`` if what was sent last is not what it was when the content was opened."""
+
+    def close(self) -> None:
+        """Give back what the content holds."""
+
+
 class Transfer:
     """Sends one planned response. Owns the open content from its making on: whoever makes a transfer calls it."""
 
-    def __init__(self, plan: ResponsePlan, content: OpenFile, chunk_size: int) -> None:
+    def __init__(self, plan: ResponsePlan, content: Content, chunk_size: int) -> None:
         self.plan = plan
         self.content = content
         self.chunk_size = chunk_size
@@ -74,7 +91,7 @@ class Transfer:
             if isinstance(segment, bytes):
                 pieces.append(segment)
             else:
-                pieces.append(await self._read_exactly(segment.start, segment.length))
+                pieces.append(await _read_exactly(self.content, segment.start, segment.length))
         if pieces:
             self._take(self.left)
         return b"".join(pieces)
@@ -93,9 +110,9 @@ class Transfer:
         for offset in range(region.offset, stop_of_slices, SLICE):
             count = min(SLICE, stop_of_slices - offset)
             self._take(count)
-            await send({"type": ZERO_COPY, "file": region.fd, "offset": offset, "count": count, "more_body": True})
+            await send({"type": ZERO_COPY, "file": region.file.fd, "offset": offset, "count": count, "more_body": True})
         if stop_of_slices < stop:
-            await self._send_bytes(send, await self._read_exactly(stop_of_slices, stop - stop_of_slices))
+            await self._send_bytes(send, await _read_exactly(region.file, stop_of_slices, stop - stop_of_slices))
 
     async def _send_bytes(self, send: Send, data: bytes) -> None:
         self._take(len(data))
@@ -134,23 +151,24 @@ class Transfer:
             stop = part.offset + part.count
             for offset in range(part.offset, stop, STRETCH):
                 began_s = time.monotonic()
-                async for data in self.content.chunks(offset, min(STRETCH, stop - offset), size):
+                async for data in part.file.chunks(offset, min(STRETCH, stop - offset), size):
                     yield data
                 was_quick = time.monotonic() - began_s < QUICK_S
                 await asyncio.sleep(0)  # others get their turn, however fast the client and resident the file
                 size = min(2 * size if was_quick else FIRST_CHUNK, limit)
-
-    async def _read_exactly(self, offset: int, count: int) -> bytes:
-        data = await self.content.read(offset, count)
-        if len(data) != count:
-            raise ContentChanged
-        return data
 
     def _take(self, count: int) -> None:
         """Count bytes as sent; before the last of them look at the file, so that what looks whole is whole."""
         self.left -= count
         if not self.left:
             self.content.check_unchanged()
+
+
+async def _read_exactly(content: Content, offset: int, count: int) -> bytes:
+    data = await content.read(offset, count)
+    if len(data) != count:
+        raise ContentChanged
+    return data
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -233,7 +233,7 @@ def test_a_file_lost_by_its_network_file_system_is_not_found(opened: OpenFile, m
 
 
 async def test_the_content_of_a_file_is_one_region(opened: OpenFile) -> None:
-    assert [region async for region in opened.regions(3, 10)] == [FileRegion(opened.fd, 3, 7)]
+    assert [region async for region in opened.regions(3, 10)] == [FileRegion(opened, 3, 7)]
     assert [region async for region in opened.regions(3, 3)] == []
 
 
