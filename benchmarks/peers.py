@@ -123,7 +123,7 @@ def _fileserve_options() -> frozenset[str]:
 def environment(root: Path) -> dict[str, str]:
     """Return what a server's process is told: nothing of this user's settings for fileserve, and where the code is."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("FILESERVE_")}
-    return inherited | {"PYTHONPATH": str(REPOSITORY), "BENCHMARK_FOLDER": str(root)}
+    return inherited | {"PYTHONPATH": str(REPOSITORY), "BENCHMARK_FOLDER": str(root), "XDG_CACHE_HOME": os.devnull}
 
 
 FILESERVE = Peer("fileserve", _fileserve(), _nothing, "/download/")

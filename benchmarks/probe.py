@@ -21,7 +21,7 @@ def probe(address: Address, head: bytes, seconds: float, interval_s: float) -> l
     now = time.perf_counter()
     end = now + seconds
     while now < end:
-        waits.append(_first_byte(address, head))
+        waits.append(first_byte(address, head))
         due = now + interval_s
         time.sleep(max(0.0, due - time.perf_counter()))
         now = time.perf_counter()
@@ -37,7 +37,8 @@ def hurry() -> bool:
     return True
 
 
-def _first_byte(address: Address, head: bytes) -> float:
+def first_byte(address: Address, head: bytes) -> float:
+    """Return the seconds to the first bytes of the answer to *head*, on a connection of its own."""
     begin = time.perf_counter()
     with socket.create_connection(address) as sock:
         sock.sendall(head)

@@ -78,6 +78,11 @@ TARGETS = (
     Target("tls_cpu", NGINX_TLS, Bound.AT_MOST, 1.25, 1.05, peer=TLS),
     Target("memory_1", None, Bound.AT_MOST, 8, 1, peer=CHUNKS),
     Target("memory_64", None, Bound.AT_MOST, 64, 32, peer=CHUNKS),
+    Target("archive_cpu", None, Bound.AT_MOST, 1.1, 1.0),
+    Target("archive_first", None, Bound.AT_MOST, 5, 2),
+    Target("archive_again", None, Bound.AT_MOST, 3, 1.5),
+    Target("archive_memory", None, Bound.AT_MOST, 64, 32),
+    Target("hashing", None, Bound.AT_LEAST, 0.9, 1.0),
     Target("listing_memory", None, Bound.AT_MOST, 200, 150),
 )
 

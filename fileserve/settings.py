@@ -102,6 +102,23 @@ class Settings(BaseSettings):
     chunk_size: Annotated[ByteSize, Field(ge=4 * KIB, le=16 * KIB * KIB)] = Field(
         ByteSize(256 * KIB), description="Bytes of one read, at the most, where a file cannot be sent by zero-copy."
     )
+    archive_members: int = Field(
+        200_000, ge=1, description="Files and directories in one archive; a folder with more is refused."
+    )
+    archive_builds: int = Field(2, ge=1, le=64, description="Folders read at once for archives; others wait.")
+    archive_cache: ByteSize = Field(
+        ByteSize(64 * KIB * KIB), description="Memory for the tables of archives that were read before."
+    )
+    checksums: int = Field(2, ge=1, le=64, description="Files hashed at once; more are answered 503.")
+    checksums_per_client: int = Field(2, ge=1, description="Files hashed at once for one address; more are 503.")
+    index: bool = Field(False, description="Hash all files in the background after the start, at low priority.")
+    index_rate: Annotated[ByteSize, Field(ge=64 * KIB)] = Field(
+        ByteSize(64 * KIB * KIB), description="Bytes per second that the background pass reads, at the most."
+    )
+    index_file: Path | None = Field(
+        None, description="Database of digests; without it one in the user's cache directory, else in memory."
+    )
+    index_rows: int = Field(1_000_000, ge=100, description="Files whose digests are kept; the oldest are forgotten.")
     ssl_certfile: FilePath | None = Field(None, description="Certificate chain, PEM; serves HTTPS.")
     ssl_keyfile: FilePath | None = Field(
         None, description="Key of the certificate, PEM, where the chain's file lacks it."

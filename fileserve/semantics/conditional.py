@@ -58,7 +58,7 @@ def if_range_holds(value: str, representation: Representation, now_s: int) -> bo
         return tag.strongly_matches(representation.etag)
     # Policy: a date is strong when it is more than a second older than now. §8.8.2.2 leaves it to the server to know
     # that nothing changed twice within the second that a date names; seconds that are over cannot change any more.
-    date_s = parse_http_date(value, now_s)
+    date_s = parse_http_date(value, now_s) if representation.date_validates else None
     return date_s is not None and date_s == representation.last_modified_as_sent(now_s) and now_s - date_s > 1
 
 

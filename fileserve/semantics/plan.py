@@ -61,11 +61,13 @@ def plan_download(
     now_s: int,
     disposition: DispositionType = "attachment",
     cache_control: str = "no-cache",
+    also: _Fields = (),
 ) -> ResponsePlan:
     """Return the answer to a GET or HEAD of *representation*.
 
     *boundary* separates the parts of several ranges; *now_s* is the instant of the message in seconds since 1970, the
-    one that Date shows. Raises ``ValueError`` for another method, which the caller answers with 405. RFC 9110 §13.2.2.
+    one that Date shows. *also* are further fields of the representation, for a 200 or 206. Raises ``ValueError`` for
+    another method, which the caller answers with 405. RFC 9110 §13.2.2.
     """
     if method not in ("GET", "HEAD"):
         raise ValueError(f"a download is planned for GET and HEAD only, not for {method!r}")
@@ -79,7 +81,7 @@ def plan_download(
     spans = _select_spans(fields, representation, boundary, now_s) if method == "GET" else None
     if spans == ():
         return _range_not_satisfiable(representation)
-    metadata = (*validators, *_metadata_fields(representation.filename, disposition, cache_control))
+    metadata = (*validators, *_metadata_fields(representation.filename, disposition, cache_control), *also)
     if spans is None:
         whole = _whole(representation, metadata)
         return whole if method == "GET" else ResponsePlan(whole.status, whole.fields, (), 0)

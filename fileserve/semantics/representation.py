@@ -21,6 +21,7 @@ class Representation:
 
     *length* is the complete length in bytes, *last_modified_s* counts seconds since 1970 and may be negative or in the
     future, *media_type* is ASCII. *filename* may hold surrogate escapes: bytes of the name that are no UTF-8.
+    *date_validates* is false where the content can change and keep its date, so that no date is a strong validator.
     """
 
     length: int
@@ -28,6 +29,7 @@ class Representation:
     last_modified_s: int
     media_type: str
     filename: str
+    date_validates: bool = True
 
     def last_modified_as_sent(self, now_s: int) -> int:
         """Return the instant for Last-Modified: never later than *now_s*, that of the message. RFC 9110 §8.8.2.1."""

@@ -28,6 +28,7 @@ __all__ = [
     "NotRegular",
     "OutsideRoot",
     "StorageError",
+    "TooManyMembers",
     "Unreadable",
     "from_os_error",
     "os_errors",
@@ -101,6 +102,12 @@ class Busy(StorageError):
     """Descriptors or memory are used up, or another process holds the file; a later attempt may succeed."""
 
     sentence = "the server is out of descriptors, or the file is in use"
+
+
+class TooManyMembers(StorageError):
+    """The directory holds more files and directories than an archive may have."""
+
+    sentence = "the directory holds too many files for one archive"
 
 
 class ContentChanged(StorageError):

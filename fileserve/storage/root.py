@@ -122,6 +122,19 @@ class Root:
         finally:
             self._listings_asked -= 1
 
+    def open_directory(self, name: Name) -> int:
+        """Open the directory *name*, to be read and looked into, and return its descriptor; the caller closes it.
+
+        Blocks; for a thread. Raises ``NotDirectory`` when it is something else.
+        """
+        check_name(name, self.hidden)
+        return self._open_beneath(name, _DIRECTORY)
+
+    def status(self, name: Name) -> os.stat_result:
+        """Return the status of *name*, whatever it is, links followed. Blocks; for a thread."""
+        check_name(name, self.hidden)
+        return self._stat(name)
+
     def _open(self, name: Name) -> OpenFile:
         return OpenFile(self._open_beneath(name, _FILE))
 

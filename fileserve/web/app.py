@@ -13,16 +13,27 @@ from starlette.types import Receive, Scope, Send
 
 import fileserve
 from fileserve.settings import Settings, load_settings
-from fileserve.storage.root import Root
+from fileserve.storage.archive import Format
 from fileserve.web import assets, openapi, operations
+from fileserve.web.archives import archive, archive_of_root
+from fileserve.web.checksums import checksum
 from fileserve.web.downloads import download
 from fileserve.web.files import files
+from fileserve.web.opening import open_site
 from fileserve.web.pages import browse, home
 from fileserve.web.problems import Problem, failure
 from fileserve.web.routes import NameRoutes
-from fileserve.web.site import Site
 
-NAME_ROUTES = {b"/": home, b"/browse": browse, b"/download": download, b"/api/files": files}
+NAME_ROUTES = {
+    b"/": home,
+    b"/browse": browse,
+    b"/download": download,
+    b"/api/files": files,
+    b"/archive": archive,
+    b"/archive.tar": archive_of_root(Format.TAR),
+    b"/archive.zip": archive_of_root(Format.ZIP),
+    b"/checksum": checksum,
+}
 
 
 class Application(FastAPI):
@@ -51,11 +62,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        root = Root(chosen.root, hidden=chosen.hidden)
-        try:
-            yield {"site": Site(chosen, root)}
-        finally:
-            root.close()
+        async with open_site(chosen) as site:
+            yield {"site": site}
 
     app = Application(
         chosen.root_path,

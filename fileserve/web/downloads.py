@@ -1,40 +1,41 @@
-"""``GET`` and ``HEAD /download/{path}``: the bytes of one file, whole or in ranges, with validators."""
+"""``GET`` and ``HEAD /download/{path}``: the bytes of one file, whole or in ranges, with validators and digests."""
 
-import secrets
 from http import HTTPStatus
-from typing import Literal
 
 from starlette.types import ASGIApp
 
-from fileserve.semantics.plan import plan_download
-from fileserve.storage.errors import IsDirectory, NotDirectory
+from fileserve.storage.errors import IsDirectory, NotDirectory, NotFound
 from fileserve.storage.listing import Kind
 from fileserve.storage.reader import OpenFile
+from fileserve.web.delivery import deliver, disposition_of
 from fileserve.web.describe import describe
+from fileserve.web.integrity import add_content_digest, integrity_fields
 from fileserve.web.problems import Problem
 from fileserve.web.routes import NameRequest
-from fileserve.web.site import href
-from fileserve.web.transfer import Transfer
+from fileserve.web.sidecars import sidecar
+from fileserve.web.site import archive_href, href
 
 
 async def download(request: NameRequest) -> ASGIApp:
     """Answer with the file's bytes as the fields ask for them; for a directory, 404 with links to its page."""
-    disposition = _disposition(request)
-    opened = await _open(request)
+    disposition = disposition_of(request)
     try:
-        plan = plan_download(
-            request.scope["method"],
-            request.fields,
-            describe(opened, request.name, request.site.settings, request.now_ns),
-            boundary=secrets.token_hex(16) if "," in request.fields.get("range", "") else "",
-            now_s=request.now_s,
-            disposition=disposition,
-            cache_control=request.site.settings.cache_control,
-        )
+        opened = await _open(request)
+    except NotFound:
+        beside = await sidecar(request)
+        if beside is None:
+            raise
+        return beside
+    try:
+        also = await integrity_fields(request, opened)
+        representation = describe(opened, request.name, request.site.settings, request.now_ns)
     except BaseException:
         opened.close()
         raise
-    return Transfer(plan, opened, request.site.settings.chunk_size)
+    transfer = deliver(request, opened, representation, disposition=disposition, also=also)
+    if "want-content-digest" in request.fields:
+        await add_content_digest(request, transfer)
+    return transfer
 
 
 async def _open(request: NameRequest) -> OpenFile:
@@ -47,21 +48,10 @@ async def _open(request: NameRequest) -> OpenFile:
         raise _is_directory(request) from None
 
 
-def _disposition(request: NameRequest) -> Literal["attachment", "inline"]:
-    if not request.scope["query_string"]:
-        return "attachment"
-    match request.query.get("disposition", "attachment"):
-        case "attachment":
-            return "attachment"
-        case "inline":
-            return "inline"
-        case _:
-            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "disposition is either attachment or inline.")
-
-
 def _is_directory(request: NameRequest) -> Problem:
     links = {
         "page": href(request.scope, "browse", request.name, directory=True),
         "listing": href(request.scope, "api/files", request.name),
+        "archive": archive_href(request.scope, request.name, "tar"),
     }
     return Problem(HTTPStatus.NOT_FOUND, "This is a directory, not a file.", links=links)

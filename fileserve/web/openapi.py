@@ -47,42 +47,55 @@ def describe_routes(app: FastAPI) -> None:
 
 def _paths() -> dict[str, Any]:
     paths = {
-        "/download/{path}": _download("download"),
         "/api/files/{path}": _files(),
+        "/checksum/{path}": _checksum(),
         "/": _browse("home", []),
         "/browse/{path}/": _browse("browse", [_PATH]),
         "/healthz": _health("healthz", "Tell that the process answers"),
         "/readyz": _health("readyz", "Tell whether to send new clients here", "503"),
     }
     heads = {path: operation | {"operationId": operation["operationId"] + "_head"} for path, operation in paths.items()}
-    heads["/download/{path}"] = _download("download_head")
-    return {path: {"get": operation, "head": heads[path]} for path, operation in paths.items()}
+    documented = {path: {"get": operation, "head": heads[path]} for path, operation in paths.items()}
+    for path, (tag, operation, parameters) in _BYTES.items():
+        documented[path] = {
+            "get": _bytes(tag, operation, parameters, with_content=True),
+            "head": _bytes(tag, operation + "_head", parameters, with_content=False),
+        }
+    return documented
 
 
-def _download(operation: str) -> dict[str, Any]:
-    content = {"*/*": {"schema": {"type": "string", "format": "binary"}}} if operation == "download" else None
+def _bytes(tag: str, operation: str, parameters: list[dict[str, Any]], *, with_content: bool) -> dict[str, Any]:
+    content = {"*/*": {"schema": {"type": "string", "format": "binary"}}} if with_content else None
     ranged = {"206": _response("The ranges asked for; several as multipart/byteranges.", content)} if content else {}
     return {
-        "tags": ["files"],
+        "tags": [tag],
         "operationId": operation,
-        "summary": "Download a file, whole or in ranges" if content else "Tell what a download would announce",
+        "summary": "Download, whole or in ranges" if content else "Tell what a download would announce",
         "parameters": [
-            _PATH,
-            _query(
-                "disposition",
-                {"type": "string", "enum": ["attachment", "inline"], "default": "attachment"},
-                "Save or view.",
-            ),
+            *parameters,
             *(_header(name) for name in _REQUEST_FIELDS if content or name not in ("Range", "If-Range")),
         ],
         "responses": {
-            "200": _response("The whole file.", content),
+            "200": _response("The whole.", content),
             **ranged,
             "304": {"description": "The client's copy is current."},
             "412": {"description": "A precondition failed: the file is not the one that the client means."},
             **({"416": {"description": "No range is satisfiable; Content-Range tells the length."}} if content else {}),
             **_problems("400", "403", "404", "422", "503"),
         },
+    }
+
+
+def _checksum() -> dict[str, Any]:
+    content = {"text/plain": {"schema": {"type": "string"}}}
+    return {
+        "tags": ["integrity"],
+        "operationId": "checksum",
+        "summary": "Tell the SHA-256 of a file, as sha256sum -c takes it",
+        "description": "Lines that begin with # tell the progress while it is computed. The digests of a directory are "
+        "those of {directory}/SHA256SUMS.",
+        "parameters": [_PATH],
+        "responses": {"200": _response("Progress, then the digest.", content), **_problems("400", "403", "404", "503")},
     }
 
 
@@ -140,6 +153,21 @@ def _problems(*statuses: str) -> dict[str, Any]:
     return {status: {"description": _PROBLEMS[status], "content": _PROBLEM_CONTENT} for status in statuses}
 
 
+_DISPOSITION = _query(
+    "disposition", {"type": "string", "enum": ["attachment", "inline"], "default": "attachment"}, "Save or view."
+)
+_PATTERNS = [
+    _query(name, {"type": "array", "items": {"type": "string"}}, f"Glob patterns of what to {verb}.")
+    for name, verb in (("include", "take"), ("exclude", "leave out"))
+]
+_WANTS = [_header(name) for name in ("Want-Repr-Digest", "Want-Content-Digest")]
+_BYTES = {
+    "/download/{path}": ("files", "download", [_PATH, _DISPOSITION, *_WANTS]),
+    "/archive/{path}.tar": ("archives", "archive_tar", [_PATH, *_PATTERNS]),
+    "/archive/{path}.zip": ("archives", "archive_zip", [_PATH, *_PATTERNS]),
+    "/archive.tar": ("archives", "archive_of_all_tar", _PATTERNS),
+    "/archive.zip": ("archives", "archive_of_all_zip", _PATTERNS),
+}
 _REQUEST_FIELDS = ("Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since")
 _PAGE_PARAMETERS = (
     _query("sort", {"type": "string", "enum": ["name", "size", "modified"], "default": "name"}, "What to sort by."),

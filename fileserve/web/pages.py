@@ -8,6 +8,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.types import ASGIApp
 
 import fileserve
+from fileserve.storage.archive import Format
 from fileserve.storage.errors import NotDirectory, NotFound
 from fileserve.storage.listing import Entry, Kind, Listing, SortKey
 from fileserve.storage.names import display_name
@@ -15,7 +16,7 @@ from fileserve.web.describe import media_type
 from fileserve.web.files import PageQuery, list_page, modified, next_page, page_url
 from fileserve.web.problems import Problem
 from fileserve.web.routes import NameRequest
-from fileserve.web.site import href
+from fileserve.web.site import archive_href, href
 
 FIELDS = {
     "cache-control": "no-cache",
@@ -49,6 +50,7 @@ class Row:
     size_exactly: str
     modified: str
     view: str | None
+    checksum: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ def _render(request: NameRequest, query: PageQuery, listing: Listing) -> str:
         title=display_name(request.name[-1]) if request.name else "Files",
         crumbs=_crumbs(request),
         parent=href(request.scope, "browse", request.name[:-1], directory=True) if request.name else None,
+        archives=[(form.value, archive_href(request.scope, request.name, form.value)) for form in Format],
         headings=[_heading(request, query, key, title) for key, title in _COLUMNS.items()],
         rows=[_row(request, entry) for entry in listing.entries],
         listing=listing,
@@ -142,4 +145,5 @@ def _row(request: NameRequest, entry: Entry) -> Row:
         size_exactly="" if is_directory else f"{entry.size:,} bytes",
         modified=f"{modified(entry.mtime_ns):%Y-%m-%d %H:%M}",
         view=f"{target}?disposition=inline" if viewable else None,
+        checksum=None if is_directory else href(request.scope, "checksum", name),
     )

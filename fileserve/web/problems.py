@@ -27,6 +27,7 @@ STATUS_OF: Mapping[type[errors.StorageError], HTTPStatus] = {
     errors.LinkLoop: HTTPStatus.NOT_FOUND,
     errors.NotRegular: HTTPStatus.FORBIDDEN,
     errors.NotPermitted: HTTPStatus.FORBIDDEN,
+    errors.TooManyMembers: HTTPStatus.FORBIDDEN,
     errors.Busy: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.ContentChanged: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.Unreadable: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -74,14 +75,15 @@ class Problem(Exception):
             **self.fields,
         }
         if self.status is HTTPStatus.SERVICE_UNAVAILABLE:
-            fields["retry-after"] = str(RETRY_AFTER_S)
+            fields.setdefault("retry-after", str(RETRY_AFTER_S))
         return Response(b"" if scope["method"] == "HEAD" else content, int(self.status), fields)
 
 
 def problem_of(error: errors.StorageError) -> Problem:
     """Return the problem that tells a client of *error*."""
     detail = errors.NotFound.sentence if isinstance(error, errors.OutsideRoot) else str(error)
-    return Problem(STATUS_OF[type(error)], f"{detail[0].upper()}{detail[1:]}.")
+    status = next(STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF)
+    return Problem(status, f"{detail[0].upper()}{detail[1:]}.")
 
 
 def allow_only(*methods: str) -> Problem:

@@ -43,9 +43,20 @@ class NameRequest:
         return self.now_ns // 1_000_000_000
 
     @property
+    def client(self) -> str | None:
+        """The client's address; ``None`` where it has none, on a Unix socket."""
+        client = self.scope.get("client")
+        return client[0] if client else None
+
+    @property
     def query(self) -> dict[str, str]:
         """The query's parameters; of a repeated one, the last."""
-        return dict(parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        return dict(self.parameters)
+
+    @property
+    def parameters(self) -> list[tuple[str, str]]:
+        """The query's parameters in their order, repeated ones too."""
+        return parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True)
 
 
 Handler = Callable[[NameRequest], Awaitable[ASGIApp]]

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from starlette.types import Scope
 
 from fileserve.settings import Settings
+from fileserve.storage.archive import Archives
+from fileserve.storage.checksums import Checksums
+from fileserve.storage.index import Index
 from fileserve.storage.names import Name, quote_name
 from fileserve.storage.root import Root
 
@@ -15,6 +18,9 @@ class Site:
 
     settings: Settings
     root: Root
+    index: Index
+    checksums: Checksums
+    archives: Archives
 
 
 def site_of(scope: Scope) -> Site:
@@ -27,6 +33,11 @@ def site_of(scope: Scope) -> Site:
     if not isinstance(site, Site):
         raise RuntimeError("the lifespan of fileserve's application has not begun; README shows how to mount it")
     return site
+
+
+def archive_href(scope: Scope, name: Name, extension: str) -> str:
+    """Return the URL of the directory *name* as one archive."""
+    return f"{scope.get('root_path', '')}/archive{'/' if name else ''}{quote_name(name)}.{extension}"
 
 
 def href(scope: Scope, route: str, name: Name, *, directory: bool = False) -> str:

@@ -120,7 +120,7 @@ class Transfer:
 
     async def _send_chunks(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._start(send)
-        disconnect = asyncio.ensure_future(_disconnected(receive))
+        disconnect = asyncio.ensure_future(disconnected(receive))
         limit = FIRST_CHUNK if scope.get("scheme") == "https" else self.chunk_size
         try:
             async for data in self._chunks(min(limit, self.chunk_size)):
@@ -171,7 +171,7 @@ async def _read_exactly(content: Content, offset: int, count: int) -> bytes:
     return data
 
 
-async def _disconnected(receive: Receive) -> None:
+async def disconnected(receive: Receive) -> None:
     """Return when the client has left. A GET's content is read past: it has no meaning (RFC 9110 §9.3.1)."""
     while (await receive())["type"] != "http.disconnect":
         pass

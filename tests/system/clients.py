@@ -12,7 +12,9 @@ from tests.tools import clean_environment, tool, wait_until
 TIMEOUT_S = 60
 
 
-def run_client(name: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def run_client(
+    name: str, *arguments: str, folder: Path, timeout_s: float = TIMEOUT_S
+) -> subprocess.CompletedProcess[str]:
     """Run the client *name* in *folder* to its end, and return what it said."""
     return subprocess.run(
         [tool(name), *arguments],
@@ -21,7 +23,7 @@ def run_client(name: str, *arguments: str, folder: Path) -> subprocess.Completed
         capture_output=True,
         text=True,
         errors="replace",
-        timeout=TIMEOUT_S,
+        timeout=timeout_s,
     )
 
 

@@ -1,11 +1,13 @@
 """A TCP relay on loopback that stands between a client and a server and breaks downloads off where a test says so.
 
 It forwards bytes both ways and changes none. It reads along as far as it must: each request's head is recorded
-(``requests``), and the content of the answers to ``/download/`` is counted, so that a cut comes after exactly so many
-bytes of content, whatever the length of the head (RFC 9112 §6.3: content begins after the empty line).
+(``requests``), and the content of the answers to ``/download/`` and ``/archive/`` is counted, so that a cut
+comes after exactly so many bytes of content, whatever the length of the head (RFC 9112 §6.3: content begins after the
+empty line).
 
 One fault is used up by each download, in order; when none is left, all goes through. After ``Cut.FIN`` the client sees
 an orderly end too soon, after ``Cut.RST`` a reset, and at ``Cut.HOLD`` nothing moves until the test calls ``release``.
+``Cut.FLIP`` cuts nothing: one bit of the next byte arrives turned round.
 
 Left out: pipelining, and requests with content. None of the clients that come here sends them.
 """
@@ -34,6 +36,7 @@ class Cut(Enum):
     FIN = "fin"
     RST = "rst"
     HOLD = "hold"
+    FLIP = "flip"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Request:
     @property
     def is_download(self) -> bool:
         """Whether the answer is one that faults are for."""
-        return "/download/" in self.target
+        return "/download/" in self.target or "/archive" in self.target
 
 
 class Relay:
@@ -157,6 +160,8 @@ class _Connection(socketserver.BaseRequestHandler):
                 continue
             before, after = self._split_at_fault(data)
             self.request.sendall(before)
+            if after and self.fault.cut is Cut.FLIP:
+                after = bytes((after[0] ^ 1,)) + after[1:]
             if after and not self._disturb(self.fault.cut):
                 return
             self.request.sendall(after)
@@ -179,6 +184,8 @@ class _Connection(socketserver.BaseRequestHandler):
         self.fault = None
         if cut is Cut.HOLD:
             return self.server.relay.hold()
+        if cut is Cut.FLIP:
+            return True
         if cut is Cut.RST:
             self.is_reset = True
             self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from fileserve import Settings, create_app
 from fileserve.storage.reader import OpenFile
-from fileserve.web import downloads, operations, routes
+from fileserve.web import delivery, operations, routes
 from fileserve.web.problems import Problem
 from tests.asgi import Client, client_of
 
@@ -43,7 +43,7 @@ async def test_a_plan_that_fails_leaves_no_file_open(client: Client, monkeypatch
         closed.append(opened)
         close(opened)
 
-    monkeypatch.setattr(downloads, "plan_download", fail)
+    monkeypatch.setattr(delivery, "plan_download", fail)
     monkeypatch.setattr(OpenFile, "close", note)
     assert (await client.get("/download/digits.txt")).status == 500
     assert len(closed) == 1

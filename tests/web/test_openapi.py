@@ -17,6 +17,11 @@ async def test_every_route_is_described(client: Client) -> None:
         "/readyz",
         "/download/{path}",
         "/api/files/{path}",
+        "/archive/{path}.tar",
+        "/archive/{path}.zip",
+        "/archive.tar",
+        "/archive.zip",
+        "/checksum/{path}",
         "/browse/{path}/",
     }
 

@@ -53,6 +53,7 @@ def transfer_of(path: Path, method: str = "GET", chunk_size: int = CHUNK, **fiel
 
 def is_closed(transfer: Transfer) -> bool:
     try:
+        assert isinstance(transfer.content, OpenFile)
         return transfer.content.fd < 0
     except ValueError:
         return True

@@ -1,0 +1,92 @@
+"""From content and its representation to the response that sends it: the part that files, archives and texts share."""
+
+import hashlib
+import secrets
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import Literal
+
+from fileserve.semantics.plan import plan_download
+from fileserve.semantics.representation import Representation
+from fileserve.semantics.validators import EntityTag
+from fileserve.storage.reader import FileRegion
+from fileserve.web.problems import Problem
+from fileserve.web.routes import NameRequest
+from fileserve.web.transfer import Content, Transfer
+
+Disposition = Literal["attachment", "inline"]
+Fields = tuple[tuple[bytes, bytes], ...]
+
+
+def deliver(
+    request: NameRequest,
+    content: Content,
+    representation: Representation,
+    *,
+    disposition: Disposition = "attachment",
+    also: Fields = (),
+) -> Transfer:
+    """Return the response to *request*, which owns *content*; *also* are further fields of the representation."""
+    try:
+        plan = plan_download(
+            request.scope["method"],
+            request.fields,
+            representation,
+            boundary=secrets.token_hex(16) if "," in request.fields.get("range", "") else "",
+            now_s=request.now_s,
+            disposition=disposition,
+            cache_control=request.site.settings.cache_control,
+            also=also,
+        )
+    except BaseException:
+        content.close()
+        raise
+    return Transfer(plan, content, request.site.settings.chunk_size)
+
+
+def deliver_text(
+    request: NameRequest, text: bytes, media_type: str, filename: str, last_modified_s: int, *, also: Fields = ()
+) -> Transfer:
+    """Return the response with *text*, shown rather than saved by a browser; its entity tag is made of its bytes."""
+    tag = EntityTag(hashlib.sha256(text).hexdigest()[:32])
+    representation = Representation(len(text), tag, last_modified_s, media_type, filename)
+    return deliver(request, Text(text), representation, disposition="inline", also=also)
+
+
+def disposition_of(request: NameRequest) -> Disposition:
+    """Return how the client wants the content to be taken: ``?disposition=inline`` views it.
+
+    Raises:
+        Problem: 422, it says something else.
+    """
+    if not request.scope["query_string"]:
+        return "attachment"
+    match request.query.get("disposition", "attachment"):
+        case "attachment":
+            return "attachment"
+        case "inline":
+            return "inline"
+        case _:
+            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "disposition is either attachment or inline.")
+
+
+class Text:
+    """Content that is in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    async def regions(self, start: int, stop: int) -> AsyncIterator[bytes | FileRegion]:
+        """Yield the bytes from *start* to *stop*."""
+        if start < stop:
+            yield self._data[start:stop]
+
+    async def read(self, offset: int, count: int) -> bytes:
+        """Return *count* bytes at *offset*, or fewer at the end."""
+        return self._data[offset : offset + count]
+
+    def check_unchanged(self) -> None:
+        """Do nothing: bytes do not change."""
+
+    def close(self) -> None:
+        """Do nothing: bytes are held by nobody else."""

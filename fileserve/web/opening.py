@@ -1,0 +1,80 @@
+"""Opens what a running application needs, and closes it in the end: root, index of digests, archives, background pass.
+
+The index is a file outside the served directory: the one that is set, or one in the user's cache directory (that of
+systemd, XDG's, or ``~/.cache``), with a name made of the directory's path. Where none can be written it is in memory,
+and the log says so: digests are then computed anew after a restart, and by each worker for itself.
+"""
+
+import asyncio
+import hashlib
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from fileserve.settings import Settings
+from fileserve.storage.archive import Archives
+from fileserve.storage.checksums import Checksums
+from fileserve.storage.errors import StorageError
+from fileserve.storage.index import Index
+from fileserve.storage.root import Root
+from fileserve.web.indexing import index_all
+from fileserve.web.site import Site
+
+log = logging.getLogger("fileserve.index")
+
+
+@asynccontextmanager
+async def open_site(settings: Settings) -> AsyncIterator[Site]:
+    """Open what *settings* ask for; close it when the block ends."""
+    root = Root(settings.root, hidden=settings.hidden)
+    index, path = open_index(settings, Path(os.fsdecode(root.real_path)))
+    checksums = Checksums(
+        index,
+        at_once=settings.checksums,
+        at_once_per_client=settings.checksums_per_client,
+        settled_ms=settings.weak_etag_ms,
+    )
+    archives = Archives(
+        root,
+        checksums,
+        max_members=settings.archive_members,
+        builds=settings.archive_builds,
+        cache_bytes=settings.archive_cache,
+    )
+    site = Site(settings, root, index, checksums, archives)
+    lock = path.with_suffix(".lock") if path is not None else None
+    background = asyncio.ensure_future(index_all(site, lock)) if settings.index else None
+    try:
+        yield site
+    finally:
+        if background is not None:
+            background.cancel()
+            await asyncio.wait((background,))
+        archives.close()
+        await checksums.close()
+        index.close()
+        root.close()
+
+
+def open_index(settings: Settings, real_root: Path) -> tuple[Index, Path | None]:
+    """Return the index in the first place where one can be written, and that place; else one in memory."""
+    for path in _places(settings, real_root):
+        with suppress(OSError, StorageError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return Index(path, max_rows=settings.index_rows), path
+        log.warning("digests cannot be kept in %s", path)
+    log.warning("digests are kept in memory only; --index-file names a place for them")
+    return Index(None, max_rows=settings.index_rows), None
+
+
+def _places(settings: Settings, real_root: Path) -> list[Path]:
+    if settings.index_file is not None:
+        return [settings.index_file.resolve()]
+    name = f"digests-{hashlib.sha256(os.fsencode(real_root)).hexdigest()[:16]}.sqlite"
+    caches = [Path(os.environ[key]) for key in ("CACHE_DIRECTORY", "XDG_CACHE_HOME") if os.environ.get(key)]
+    with suppress(RuntimeError):  # there is no home
+        caches.append(Path.home() / ".cache")
+    places = [(cache / "fileserve" / name).resolve() for cache in caches]
+    return [place for place in places if not place.is_relative_to(real_root)][:1]

@@ -1,0 +1,85 @@
+"""``<file>.sha256`` and ``<file>.meta4`` beside every file: its digest for ``sha256sum -c``, and a Metalink (RFC 5854).
+
+Only where no file bears the name itself. While the digest is not known yet they are answered 503 with Retry-After, and
+the work begins behind the request's back; HEAD begins nothing.
+"""
+
+from http import HTTPStatus
+
+from starlette.types import ASGIApp
+
+from fileserve.semantics.digest import checksum_line
+from fileserve.semantics.metalink import metalink
+from fileserve.storage.errors import IsDirectory, NotFound
+from fileserve.storage.names import Name
+from fileserve.storage.reader import FileStatus, OpenFile
+from fileserve.web.delivery import deliver_text
+from fileserve.web.describe import NS_PER_S
+from fileserve.web.problems import Problem
+from fileserve.web.routes import NameRequest
+from fileserve.web.site import href
+
+PLAIN = "text/plain; charset=utf-8"
+METALINK = "application/metalink4+xml"
+_HASHED_PER_S = 256 * 1024 * 1024  # bytes, about: what Retry-After is reckoned from
+_LONGEST_WAIT_S = 60
+
+
+async def sidecar(request: NameRequest) -> ASGIApp | None:
+    """Answer for the file beside which the asked name would lie; ``None`` where there is none, or no such sidecar."""
+    last = request.name[-1] if request.name and not request.trailing_slash else b""
+    for suffix, answer in ((b".sha256", _sha256), (b".meta4", _metalink)):
+        if last.endswith(suffix) and last != suffix:
+            name = (*request.name[:-1], last.removesuffix(suffix))
+            try:
+                opened = await request.site.root.open(name)
+            except (NotFound, IsDirectory):
+                return None
+            try:
+                return await answer(request, name, opened)
+            finally:
+                opened.close()
+    return None
+
+
+async def _sha256(request: NameRequest, name: Name, opened: OpenFile) -> ASGIApp:
+    digests = await request.site.checksums.find(opened.status)
+    if digests is None:
+        raise await not_known_yet(request, opened)
+    text = checksum_line(digests.sha256, name[-1])
+    return deliver_text(request, text, PLAIN, _text(request.name[-1]), opened.status.mtime_ns // NS_PER_S)
+
+
+async def _metalink(request: NameRequest, name: Name, opened: OpenFile) -> ASGIApp:
+    checksums, status = request.site.checksums, opened.status
+    digests, pieces = await checksums.find(status), await checksums.find_pieces(status)
+    if digests is None or pieces is None:
+        raise await not_known_yet(request, opened, pieces=True)
+    text = metalink(_text(name[-1]), status.size, digests.sha256, pieces.length, pieces.sha256, _url(request, name))
+    return deliver_text(request, text, METALINK, _text(request.name[-1]), status.mtime_ns // NS_PER_S)
+
+
+async def not_known_yet(request: NameRequest, opened: OpenFile, *, pieces: bool = False) -> Problem:
+    """Return 503 for a digest that is not known, and have it computed unless the request is a HEAD."""
+    if request.scope["method"] == "GET":
+        request.site.checksums.request(opened, pieces=pieces)
+    return Problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "The digest is being computed; ask again in a moment, or watch it at the link.",
+        fields={"retry-after": str(_wait_s(opened.status))},
+        links={"checksum": href(request.scope, "checksum", request.name)},
+    )
+
+
+def _wait_s(status: FileStatus) -> int:
+    return min(1 + status.size // _HASHED_PER_S, _LONGEST_WAIT_S)
+
+
+def _url(request: NameRequest, name: Name) -> str:
+    """Return the absolute URL of *name*, which a Metalink needs. RFC 5854 §4.2.16."""
+    host = request.fields.get("host", "localhost")
+    return f"{request.scope.get('scheme', 'http')}://{host}{href(request.scope, 'download', name)}"
+
+
+def _text(component: bytes) -> str:
+    return component.decode("utf-8", "surrogateescape")
