@@ -13,6 +13,8 @@ module              what it knows                                               
 ``ranges``          Range → spans; Content-Range                                   RFC 9110 §14.1, §14.2, §14.4
 ``byteranges``      the framing of multipart/byteranges                            RFC 9110 §14.6, RFC 2046 §5.1
 ``disposition``     Content-Disposition                                            RFC 6266, RFC 8187
+``digest``          digests in fields and as lines of ``sha256sum``                RFC 9530, RFC 3230
+``metalink``        a file's size, digests and address as a Metalink               RFC 5854
 ``plan``            all of it together: method + fields + representation → plan    RFC 9110 §15.3, §15.4.5, §15.5
 ==================  =============================================================  =========================
 
