@@ -10,4 +10,23 @@ Read in this order:
 - ``reader``      ``OpenFile``: the regions and the bytes of one opened file
 - ``descriptor``  a file descriptor that is never closed under a thread that uses it
 - ``listing``     a directory as one sorted page of entries
+
+Archives, from the outside in:
+
+- ``archive``     ``Archives``: directories as archives, and the tables of those that were asked for before
+- ``assembly``    ``Archive``: the content of one response, put together from the layout and the members
+- ``layout``      an archive as blocks of head, content and foot; any span of it
+- ``tar``, ``zipping``   the two layouts
+- ``readahead``   the CRC-32s of a zip, computed ahead of the transfer
+- ``tree``        the members, in columns
+- ``scan``, ``recheck``  reading a directory into a tree; whether a tree is still what lies on the disk
+- ``descent``, ``links``   walking without following a link; what becomes of links
+- ``selection``, ``member``   patterns; opening a member again
+
+Digests, from the outside in:
+
+- ``checksums``   ``Checksums``: known, found, or computed once for all who want them
+- ``computation``, ``hashing``, ``background``, ``limits``   the thread, the pass, the queue, the counts
+- ``known``       digests in memory
+- ``index``, ``database``   digests in SQLite
 """

@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from copy import copy
 from enum import Enum
+from functools import partial
 
 from fileserve import disk
 from fileserve.storage.assembly import Archive, Table, table_of
@@ -55,13 +56,15 @@ class Archives:
     """The archives of what lies beneath *root*. For the event loop's thread.
 
     An archive has at most *max_members*; *builds* directories are read at once; *cache_bytes* is what the tables that
-    are kept may take in all.
+    are kept may take in all. A *portable* identity is the same for each replica of a tree.
     """
 
-    def __init__(self, root: Root, crcs: Crcs, *, max_members: int, builds: int, cache_bytes: int) -> None:
+    def __init__(
+        self, root: Root, crcs: Crcs, *, max_members: int, builds: int, cache_bytes: int, portable: bool = False
+    ) -> None:
         self._root = root
         self._crcs = crcs
-        self._max_members = max_members
+        self._build = partial(_build, root, max_members, portable)
         self._building = asyncio.Semaphore(builds)
         self._asked = 0
         self._most_asked = builds + _WAITING
@@ -116,7 +119,7 @@ class Archives:
                 return table
             self._kept.drop(key)
         began_ns = time.time_ns()
-        table = await disk.run(_build, self._root, name, selection, key[3], self._max_members, is_wanted)
+        table = await disk.run(self._build, name, selection, key[3], is_wanted)
         if table.ctime_ns < began_ns - _SETTLED_NS and not selection.is_partial:
             self._kept.store(key, table)
         return table
@@ -157,12 +160,19 @@ class _Kept:
 
 
 def _build(
-    root: Root, name: Name, selection: Selection, format: Format, max_members: int, is_wanted: Callable[[], bool]
+    root: Root,
+    max_members: int,
+    portable: bool,
+    name: Name,
+    selection: Selection,
+    format: Format,
+    is_wanted: Callable[[], bool],
 ) -> Table:
     """Read the directory and lay it out. Blocks."""
     tree = scan_tree(root, name, selection, max_members, is_wanted)
     layout = _LAYOUTS[format](tree)
-    return table_of(layout, tree.identity(f"fileserve {format.value} {_LAYOUT_VERSION}".encode()))
+    version = f"fileserve {format.value} {_LAYOUT_VERSION}".encode()
+    return table_of(layout, tree.identity(version, with_inodes=not portable))
 
 
 def _recheck(root: Root, kept: Table, is_wanted: Callable[[], bool]) -> Table | None:

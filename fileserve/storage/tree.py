@@ -103,12 +103,17 @@ class Tree:
         """Return about how many bytes of memory the tree and its layout take."""
         return sum(map(len, self.components)) + _MEMBER_COST * len(self) + 200 * len(self.links.strays)
 
-    def identity(self, version: bytes) -> str:
-        """Return a digest (hexadecimal, 64 characters) of *version* and of all that an archive shows of the members."""
+    def identity(self, version: bytes, *, with_inodes: bool = True) -> str:
+        """Return a digest (hexadecimal, 64 characters) of *version* and of all that an archive shows of the members.
+
+        Inode numbers are in it because a file that is replaced may keep its size and mtime; replicas of one tree, whose
+        archives are to have one identity, leave them out.
+        """
         of = self.statuses
         targets = sorted(self.links.targets.items())
         digest = hashlib.sha256(version)
-        for column in (b"\0".join(self.components), self.parents, of.modes, of.sizes, of.inodes):
+        inodes = of.inodes if with_inodes else b""
+        for column in (b"\0".join(self.components), self.parents, of.modes, of.sizes, inodes):
             digest.update(len(column).to_bytes(8, "big"))
             digest.update(column)
         digest.update(repr((of.mtimes_ns, targets)).encode())

@@ -42,6 +42,7 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
         max_members=settings.archive_members,
         builds=settings.archive_builds,
         cache_bytes=settings.archive_cache,
+        portable=settings.etag == "portable",
     )
     site = Site(settings, root, index, checksums, archives)
     lock = path.with_suffix(".lock") if path is not None else None

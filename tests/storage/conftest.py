@@ -169,6 +169,20 @@ def open_root(way: str) -> Iterator[OpenRoot]:
 
 
 @pytest.fixture
+def plain_root() -> Iterator[OpenRoot]:
+    """Open roots that resolve names in whatever way is best here, for tests to which it makes no difference."""
+    roots: list[Root] = []
+
+    def open_one(path: Path, *, hidden: bool = False) -> Root:
+        roots.append(Root(path, hidden=hidden))
+        return roots[-1]
+
+    yield open_one
+    for root in roots:
+        root.close()
+
+
+@pytest.fixture
 def root(served_root: Served, open_root: OpenRoot) -> Root:
     return open_root(served_root.path)
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -78,6 +79,20 @@ async def test_its_tag_resumes_it_and_its_date_does_not(client: Client, extensio
     assert (await client.get(url, {"Range": "bytes=10-", "If-Range": date})).status == 200
     assert (await client.get(url, {"If-None-Match": tag})).status == 304
     assert (await client.get(url, {"If-Match": '"other"'})).status == 412
+
+
+@BOTH
+async def test_replicas_of_a_tree_have_one_tag_when_it_is_portable(
+    served_root: Path, tmp_path: Path, extension: str
+) -> None:
+    shutil.copytree(served_root / "folder", tmp_path / "replica" / "folder")
+    tags = []
+    for root, made_of in ((served_root, "portable"), (tmp_path / "replica", "portable"), (served_root, "inode")):
+        for path in (*(root / "folder").rglob("*"), root / "folder"):
+            os.utime(path, ns=(0, AN_HOUR_AGO_NS))
+        async with client_of(Settings(root=root, etag=made_of, weak_etag_ms=0)) as client:
+            tags.append((await client.get(f"/archive/folder.{extension}"))["etag"])
+    assert tags[0] == tags[1] != tags[2]
 
 
 CHANGES = {
