@@ -12,7 +12,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ByteSize, DirectoryPath, Field, FilePath, ValidationError
+from pydantic import AfterValidator, ByteSize, DirectoryPath, Field, FilePath, ValidationError, ValidationInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -24,6 +24,7 @@ from pydantic_settings import (
 ENVIRONMENT_PREFIX = "FILESERVE_"
 CONFIGURATION_FILE = "fileserve.toml"
 KIB = 1024
+SQLITE_MAGIC = b"SQLite format 3\0"
 OWN_PATHS = ("api", "archive", "browse", "chat", "checksum", "docs", "download", "events", "ui", "upload", "uploads")
 
 
@@ -55,6 +56,27 @@ def _check_proxies(value: str) -> str:
     for proxy in filter(None, value.split(",")):
         if proxy.strip() != "unix:":
             ip_network(proxy.strip(), strict=False)
+    return value
+
+
+def _check_index(value: Path | None, info: ValidationInfo) -> Path | None:
+    """Refuse what would be served, or is somebody's file."""
+    if value is None:
+        return None
+    path, root = value.resolve(), info.data.get("root", Path("/nowhere"))
+    if path.is_relative_to(root.resolve()):
+        raise ValueError("it would be served; choose a place outside the served directory")
+    if path.is_dir():
+        raise ValueError("this is a directory; name a file in it")
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(len(SQLITE_MAGIC))
+    except FileNotFoundError:
+        return value
+    except OSError as error:
+        raise ValueError(f"it cannot be read: {error.strerror}") from None
+    if beginning not in (b"", SQLITE_MAGIC):
+        raise ValueError("this file is something else; choose another name")
     return value
 
 
@@ -115,8 +137,9 @@ class Settings(BaseSettings):
     index_rate: Annotated[ByteSize, Field(ge=64 * KIB)] = Field(
         ByteSize(64 * KIB * KIB), description="Bytes per second that the background pass reads, at the most."
     )
-    index_file: Path | None = Field(
-        None, description="Database of digests; without it one in the user's cache directory, else in memory."
+    index_file: Annotated[Path | None, AfterValidator(_check_index)] = Field(
+        None,
+        description="Database of digests; without it one in the user's cache directory, else in each worker's memory.",
     )
     index_rows: int = Field(1_000_000, ge=100, description="Files whose digests are kept; the oldest are forgotten.")
     ssl_certfile: FilePath | None = Field(None, description="Certificate chain, PEM; serves HTTPS.")

@@ -55,6 +55,9 @@ def test_broken_toml_names_the_file(folder: Path) -> None:
         pytest.param("chunk_size", "1", "--chunk-size", id="chunk_too_small"),
         pytest.param("etag", "md5", "--etag", id="choice"),
         pytest.param("root_path", "files/", "--root-path", id="root_path"),
+        pytest.param("index_file", "/", "--index-file", id="index_that_is_a_directory"),
+        pytest.param("index_file", "index.sqlite", "--index-file", id="index_that_would_be_served"),
+        pytest.param("index_file", "/bin/sh", "--index-file", id="index_that_is_another_file"),
         pytest.param("cache_control", "no-cache\r\nx: y", "--cache-control", id="field_injection"),
     ],
 )

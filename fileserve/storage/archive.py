@@ -20,7 +20,7 @@ from functools import partial
 
 from fileserve import disk
 from fileserve.storage.assembly import Archive, Table, table_of
-from fileserve.storage.errors import Busy
+from fileserve.storage.errors import Busy, NotFound
 from fileserve.storage.layout import Layout
 from fileserve.storage.names import Name, check_name
 from fileserve.storage.readahead import Crcs
@@ -120,6 +120,8 @@ class Archives:
             self._kept.drop(key)
         began_ns = time.time_ns()
         table = await disk.run(self._build, name, selection, key[3], is_wanted)
+        if selection.is_partial and len(table.layout.tree) == 1:
+            raise NotFound("no file matches the patterns; they are compared with paths below the directory")
         if table.ctime_ns < began_ns - _SETTLED_NS and not selection.is_partial:
             self._kept.store(key, table)
         return table

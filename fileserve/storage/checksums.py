@@ -105,6 +105,20 @@ class Checksums:
             finally:
                 computation.leave()
 
+    async def fill(self, opened: OpenFile, *, rate: float | None = None) -> None:
+        """Compute the digests of *opened* at low priority for nobody in particular, and wait for the end.
+
+        It reads no more than *rate* bytes a second, until somebody else wants them too. Raises what
+        ``Computation.result`` raises.
+        """
+        self._check_open()
+        computation = self._begin_in_background(Pass(opened, Work(), rate))
+        computation.claim()
+        try:
+            await computation.result()
+        finally:
+            computation.leave()
+
     def request(self, opened: OpenFile, *, sha512: bool = False, pieces: bool = False) -> None:
         """Have the digests of *opened*, which may be closed meanwhile, computed in the background, once.
 
@@ -134,6 +148,7 @@ class Checksums:
         self._check_open()
         running = self._running_for(opened.status, work)
         if running is not None:
+            running.reading.hurry()
             return running
         self._limits.begin()
         try:

@@ -12,6 +12,8 @@ Left out: threads and waiting (``computation``); which results to keep (``checks
 
 import hashlib
 import os
+import threading
+import time
 import zlib
 from dataclasses import dataclass
 
@@ -55,18 +57,20 @@ def piece_length(size: int) -> int:
 class Pass:
     """A pass over *opened*, which may be closed meanwhile: the pass has a descriptor of its own, and closes it.
 
-    ``hashed`` is the number of bytes done. Raises ``Busy`` when no descriptor is left.
+    ``hashed`` is the number of bytes done; *rate* bounds it by the second. Raises ``Busy`` when no descriptor is left.
     """
 
-    __slots__ = ("_descriptor", "hashed", "status", "stopped", "work")
+    __slots__ = ("_descriptor", "_rate", "_woken", "hashed", "status", "stopped", "work")
 
-    def __init__(self, opened: OpenFile, work: Work) -> None:
+    def __init__(self, opened: OpenFile, work: Work, rate: float | None = None) -> None:
         with os_errors():
             self._descriptor = Descriptor(os.dup(opened.fd))
         self.status = opened.status
         self.work = work
         self.hashed = 0
         self.stopped = False
+        self._rate = rate
+        self._woken = threading.Event()
 
     @property
     def identity(self) -> Identity:
@@ -76,6 +80,12 @@ class Pass:
     def stop(self) -> None:
         """Let ``run`` end after the buffer at hand; for any thread, and without effect afterwards."""
         self.stopped = True
+        self._woken.set()
+
+    def hurry(self) -> None:
+        """Forget the rate: somebody waits. For any thread."""
+        self._rate = None
+        self._woken.set()
 
     def close(self) -> None:
         """Close the descriptor of a pass that is not run."""
@@ -97,6 +107,7 @@ class Pass:
         size = self.status.size
         sums = _Sums(self.work.sha512, piece_length(size) if self.work.pieces else None)
         buffer = memoryview(bytearray(min(size, _BUFFER)))
+        began_s = time.monotonic()
         self._check_unchanged(fd)
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
@@ -110,6 +121,9 @@ class Pass:
                 raise ContentChanged
             sums.update(buffer[:count])
             self.hashed += count
+            rate = self._rate  # another thread may take it away meanwhile
+            if rate is not None:
+                self._woken.wait(began_s + self.hashed / rate - time.monotonic())
         self._check_unchanged(fd)
         return sums.results()
 

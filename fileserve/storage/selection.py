@@ -23,21 +23,25 @@ MAX_PATTERNS = 32
 MAX_PATTERN = 256  # characters
 
 _ANY_DEPTH = "**"
+_WILDCARDS = frozenset("*?[")
 
 
 class Selection:
     """The files that match one of *include* (all, when it is empty) and none of *exclude*.
 
+    Policy: to include a directory by its name, without wildcards, is to include all that lies in it.
+
     Raises ``InvalidName`` for more than 32 patterns, or one that is empty or longer than 256 characters.
     """
 
-    __slots__ = ("_exclude", "_include", "is_everything", "is_partial")
+    __slots__ = ("_directories", "_exclude", "_include", "is_everything", "is_partial")
 
     def __init__(self, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> None:
         if len(include) + len(exclude) > MAX_PATTERNS:
             raise InvalidName(f"there are more than {MAX_PATTERNS} patterns")
         self._include = tuple(map(_Pattern, include))
         self._exclude = tuple(map(_Pattern, exclude))
+        self._directories = tuple(pattern for pattern in self._include if pattern.is_name)
         self.is_partial = bool(include)
         self.is_everything = not include and not exclude
 
@@ -47,7 +51,11 @@ class Selection:
 
     def takes(self, path: Name) -> bool:
         """Tell whether a file is taken, when no directory on its way is excluded."""
-        return not _match(self._exclude, path) and (not self._include or _match(self._include, path))
+        if _match(self._exclude, path):
+            return False
+        if not self._include or _match(self._include, path):
+            return True
+        return any(_match(self._directories, path[:depth]) for depth in range(1, len(path)))
 
     def reaches(self, path: Name, *, is_directory: bool) -> bool:
         """Tell whether *path* is sure to be taken, with every directory on its way.
@@ -62,12 +70,13 @@ class Selection:
 class _Pattern:
     """One pattern, read: whether it is for the whole path, and its components; ``None`` stands for ``**``."""
 
-    __slots__ = ("_components", "_whole")
+    __slots__ = ("_components", "_whole", "is_name")
 
     def __init__(self, text: str) -> None:
         stripped = text.strip("/")
         if not stripped or len(text) > MAX_PATTERN or "\0" in text:
             raise InvalidName(f"a pattern is empty or longer than {MAX_PATTERN} characters")
+        self.is_name = _WILDCARDS.isdisjoint(text)
         self._whole = "/" in text.rstrip("/")
         self._components = [_compile(component) for component in stripped.split("/")]
 

@@ -14,7 +14,7 @@ from fileserve.storage.errors import NotFound
 from fileserve.storage.names import Name
 from fileserve.web.delivery import deliver
 from fileserve.web.describe import NS_PER_MS, NS_PER_S
-from fileserve.web.routes import Handler, NameRequest
+from fileserve.web.routes import Handler, NameRequest, site_path
 
 ROOT_NAME = "files"  # what an archive of the served root is called: its real name is nobody's business
 _MEDIA_TYPES = {Format.TAR: "application/x-tar", Format.ZIP: "application/zip"}
@@ -34,7 +34,7 @@ def archive_of_root(form: Format) -> Handler:
     """Return the handler for the archive of the served root."""
 
     async def answer(request: NameRequest) -> ASGIApp:
-        if request.name:
+        if request.name or site_path(request.scope).endswith(b"/"):
             raise NotFound
         return await _answer(request, (), form)
 

@@ -13,11 +13,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fileserve.semantics.digest import checksum_line
 from fileserve.storage.computation import Computation
-from fileserve.storage.errors import IsDirectory, NotFound, StorageError
+from fileserve.storage.errors import Busy, IsDirectory, NotFound, StorageError
 from fileserve.storage.names import Name
 from fileserve.storage.reader import OpenFile
 from fileserve.web.delivery import deliver_text
 from fileserve.web.describe import NS_PER_S
+from fileserve.web.pages import readable_size
 from fileserve.web.problems import Problem, problem_of
 from fileserve.web.routes import NameRequest
 from fileserve.web.sidecars import PLAIN
@@ -28,7 +29,6 @@ from fileserve.web.transfer import disconnected
 log = logging.getLogger("fileserve.checksums")
 
 PACE_S = 1.0  # between two lines of progress
-MIB = 1024 * 1024
 
 
 async def checksum(request: NameRequest) -> ASGIApp:
@@ -73,12 +73,18 @@ class _Progress:
                 await self._tell(computation, receive, send)
         except StorageError as error:
             if not is_started:
-                return await problem_of(error).response(scope)(scope, receive, send)
+                return await self._refusal(error).response(scope)(scope, receive, send)
             log.warning("checksum broken off: %s", error)  # and unfinished, so that the server breaks the connection
         except ConnectionError:
             pass  # the client has left
         finally:
             self._opened.close()
+
+    def _refusal(self, error: StorageError) -> Problem:
+        problem = problem_of(error)
+        if isinstance(error, Busy):
+            problem.fields = {"retry-after": str(self._request.site.settings.retry_after)}
+        return problem
 
     async def _tell(self, computation: Computation, receive: Receive, send: Send) -> None:
         gone, result = asyncio.ensure_future(disconnected(receive)), asyncio.ensure_future(computation.result())
@@ -100,12 +106,12 @@ class _Progress:
 def progress_line(hashed: int, size: int, rate: float) -> bytes:
     """Return as a comment how far a digest has come: bytes hashed, of the file, and hashed per second.
 
-    >>> progress_line(3 * MIB, 12 * MIB, 1.5 * MIB).decode().strip()
-    '#  25 %  3 of 12 MiB, 6 s left'
+    >>> progress_line(3 << 20, 12 << 20, 1.5 * 2**20).decode().strip()
+    '#  25 %  3 MiB of 12 MiB, 6 s left'
     """
     share = 100 * hashed // size if size else 100
     left = f", {(size - hashed) / rate:.0f} s left" if rate else ""
-    return f"# {share:3d} %  {hashed // MIB:,} of {size // MIB:,} MiB{left}\n".encode()
+    return f"# {share:3d} %  {readable_size(hashed)} of {readable_size(size)}{left}\n".encode()
 
 
 async def _start(send: Send, *, more_body: bool) -> None:

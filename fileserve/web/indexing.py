@@ -1,66 +1,49 @@
 """The background pass (``--index``): once after the start, each file whose digest is not known is hashed.
 
-One file after another at low priority, with pauses that keep the average to ``--index-rate``. Of several workers one
-does it, the one that gets the lock beside the index; where the index is in memory, each has its own to fill.
+One file after another, at low priority, and no faster than ``--index-rate``; a client who waits for one of them takes
+that brake off. What cannot be read is passed over and counted. Of several workers one does it, the one that gets the
+lock beside the index; where the index is in memory, each has its own to fill.
 """
 
-import asyncio
 import fcntl
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fileserve.storage.checksums import Checksums
-from fileserve.storage.errors import Busy, StorageError
+from fileserve.storage.errors import StorageError
 from fileserve.storage.names import Name
-from fileserve.storage.reader import OpenFile
+from fileserve.storage.walk import files_beneath
 from fileserve.web.site import Site
-from fileserve.web.sums import files_of
 
 log = logging.getLogger("fileserve.index")
 
-BUSY_S = 1.0  # until a full queue is asked again
-
 
 async def index_all(site: Site, lock: Path | None) -> None:
-    """Have all digests computed that are not known, unless another worker holds *lock* and does."""
+    """Compute all digests that are not known, unless another worker holds *lock* and does."""
     with _held(lock) as is_ours:
         if not is_ours:
             return
-        try:
-            tree = await site.archives.tree(())
-        except StorageError as error:
-            log.warning("no digests are computed in the background: %s", error)
-            return
-        hashed = 0
-        for member in files_of(tree):
-            if await site.checksums.find(tree.status(member)) is None:
-                hashed += await _hash(site, tree.path(member))
-        log.info("digests computed in the background: %d", hashed)
+        counts = Counter([await _hash(site, name) async for name in files_beneath(site.root)])
+        log.info("digests: %(new)d files hashed, %(known)d known before, %(unread)d could not be read", counts)
 
 
-async def _hash(site: Site, name: Name) -> bool:
-    """Queue one file, and pause for as long as the rate asks."""
+async def _hash(site: Site, name: Name) -> str:
     try:
         opened = await site.root.open(name)
-    except StorageError:  # it is gone, or may not be read
-        return False
+    except StorageError:
+        return "unread"
     try:
-        while not _is_taken(site.checksums, opened):  # noqa: ASYNC110  nobody tells when it is worth asking again
-            await asyncio.sleep(BUSY_S)
+        if await site.checksums.find(opened.status) is not None:
+            return "known"
+        await site.checksums.fill(opened, rate=site.settings.index_rate)
+    except StorageError as error:  # it changed meanwhile, or the disk failed
+        log.warning("a digest was not computed: %s", error)
+        return "unread"
     finally:
         opened.close()
-    await asyncio.sleep(opened.status.size / site.settings.index_rate)
-    return True
-
-
-def _is_taken(checksums: Checksums, opened: OpenFile) -> bool:
-    try:
-        checksums.request(opened)
-    except Busy:
-        return False
-    return True
+    return "new"
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from fileserve.storage.index import Index
 from fileserve.storage.root import Root
 from fileserve.web.indexing import index_all
 from fileserve.web.site import Site
+from fileserve.web.summing import Summing
 
 log = logging.getLogger("fileserve.index")
 
@@ -44,7 +45,8 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
         cache_bytes=settings.archive_cache,
         portable=settings.etag == "portable",
     )
-    site = Site(settings, root, index, checksums, archives)
+    summing = Summing(root, checksums)
+    site = Site(settings, root, index, checksums, archives, summing)
     lock = path.with_suffix(".lock") if path is not None else None
     background = asyncio.ensure_future(index_all(site, lock)) if settings.index else None
     try:
@@ -53,6 +55,7 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
         if background is not None:
             background.cancel()
             await asyncio.wait((background,))
+        await summing.close()
         archives.close()
         await checksums.close()
         index.close()
@@ -62,10 +65,11 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
 def open_index(settings: Settings, real_root: Path) -> tuple[Index, Path | None]:
     """Return the index in the first place where one can be written, and that place; else one in memory."""
     for path in _places(settings, real_root):
-        with suppress(OSError, StorageError):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             return Index(path, max_rows=settings.index_rows), path
-        log.warning("digests cannot be kept in %s", path)
+        except (OSError, StorageError) as error:
+            log.warning("digests cannot be kept in %s: %s", path, error.__cause__ or error)
     log.warning("digests are kept in memory only; --index-file names a place for them")
     return Index(None, max_rows=settings.index_rows), None
 
@@ -78,4 +82,4 @@ def _places(settings: Settings, real_root: Path) -> list[Path]:
     with suppress(RuntimeError):  # there is no home
         caches.append(Path.home() / ".cache")
     places = [(cache / "fileserve" / name).resolve() for cache in caches]
-    return [place for place in places if not place.is_relative_to(real_root)][:1]
+    return [place for place in places if not place.is_relative_to(real_root)]

@@ -45,7 +45,7 @@ async def sidecar(request: NameRequest) -> ASGIApp | None:
 async def _sha256(request: NameRequest, name: Name, opened: OpenFile) -> ASGIApp:
     digests = await request.site.checksums.find(opened.status)
     if digests is None:
-        raise await not_known_yet(request, opened)
+        raise _not_known_yet(request, name, opened)
     text = checksum_line(digests.sha256, name[-1])
     return deliver_text(request, text, PLAIN, _text(request.name[-1]), opened.status.mtime_ns // NS_PER_S)
 
@@ -54,12 +54,12 @@ async def _metalink(request: NameRequest, name: Name, opened: OpenFile) -> ASGIA
     checksums, status = request.site.checksums, opened.status
     digests, pieces = await checksums.find(status), await checksums.find_pieces(status)
     if digests is None or pieces is None:
-        raise await not_known_yet(request, opened, pieces=True)
+        raise _not_known_yet(request, name, opened, pieces=True)
     text = metalink(_text(name[-1]), status.size, digests.sha256, pieces.length, pieces.sha256, _url(request, name))
     return deliver_text(request, text, METALINK, _text(request.name[-1]), status.mtime_ns // NS_PER_S)
 
 
-async def not_known_yet(request: NameRequest, opened: OpenFile, *, pieces: bool = False) -> Problem:
+def _not_known_yet(request: NameRequest, name: Name, opened: OpenFile, *, pieces: bool = False) -> Problem:
     """Return 503 for a digest that is not known, and have it computed unless the request is a HEAD."""
     if request.scope["method"] == "GET":
         request.site.checksums.request(opened, pieces=pieces)
@@ -67,7 +67,7 @@ async def not_known_yet(request: NameRequest, opened: OpenFile, *, pieces: bool 
         HTTPStatus.SERVICE_UNAVAILABLE,
         "The digest is being computed; ask again in a moment, or watch it at the link.",
         fields={"retry-after": str(_wait_s(opened.status))},
-        links={"checksum": href(request.scope, "checksum", request.name)},
+        links={"checksum": href(request.scope, "checksum", name)},
     )
 
 

@@ -10,6 +10,7 @@ from fileserve.storage.checksums import Checksums
 from fileserve.storage.index import Index
 from fileserve.storage.names import Name, quote_name
 from fileserve.storage.root import Root
+from fileserve.web.summing import Summing
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Site:
     index: Index
     checksums: Checksums
     archives: Archives
+    summing: Summing
 
 
 def site_of(scope: Scope) -> Site:

@@ -1,7 +1,8 @@
 """``/checksum/{dir}/SHA256SUMS``: the digests of all files beneath a directory, as ``sha256sum -c`` takes them there.
 
-The files are those of the directory's archive, so that the list proves what was unpacked. It is answered when all are
-known, and 503 with Retry-After until then, while the work goes on behind the request's back; HEAD begins nothing.
+The files are those of the directory's tar, so that the list proves what was unpacked. It is answered when all are
+known, and 503 with Retry-After until then, while the work goes on by itself, whether anybody asks again or not; HEAD
+begins nothing.
 """
 
 from collections.abc import Iterator
@@ -11,7 +12,6 @@ from starlette.types import ASGIApp
 
 from fileserve import disk
 from fileserve.semantics.digest import checksum_line
-from fileserve.storage.errors import Busy, StorageError
 from fileserve.storage.index import Index
 from fileserve.storage.names import Name
 from fileserve.storage.tree import Tree
@@ -22,7 +22,6 @@ from fileserve.web.routes import NameRequest
 from fileserve.web.sidecars import PLAIN
 
 SUMS = b"SHA256SUMS"
-WAIT_S = 5  # until the next look is worth it
 
 
 async def sums(request: NameRequest, directory: Name) -> ASGIApp:
@@ -31,20 +30,20 @@ async def sums(request: NameRequest, directory: Name) -> ASGIApp:
     lines, missing = await disk.run(_lines, request.site.index, tree)
     if missing:
         if request.scope["method"] == "GET":
-            await _compute(request, directory, tree, missing)
+            request.site.summing.begin(directory, [(*directory, *tree.path(member)) for member in missing])
         raise Problem(
             HTTPStatus.SERVICE_UNAVAILABLE,
-            f"The digests of {len(missing):,} files are still to be computed; ask again in a moment.",
-            fields={"retry-after": str(WAIT_S)},
+            f"Digests that are still to be computed: {len(missing):,}; ask again in a moment.",
+            fields={"retry-after": str(request.site.settings.retry_after)},
         )
     newest_s = max(tree.statuses.mtimes_ns) // NS_PER_S
     return deliver_text(request, b"".join(lines), PLAIN, SUMS.decode(), newest_s)
 
 
 def _lines(index: Index, tree: Tree) -> tuple[list[bytes], list[int]]:
-    """Return the lines of the files whose digests are known, and the members that are not. Blocks."""
+    """Return the lines of the files whose digests are known, and the members whose are not. Blocks."""
     lines, missing = [], []
-    for member in files_of(tree):
+    for member in _files_of(tree):
         digests = index.find(tree.status(member))
         if digests is None:
             missing.append(member)
@@ -53,21 +52,5 @@ def _lines(index: Index, tree: Tree) -> tuple[list[bytes], list[int]]:
     return lines, missing
 
 
-async def _compute(request: NameRequest, directory: Name, tree: Tree, missing: list[int]) -> None:
-    """Queue as many of *missing* as the queue takes; the next request queues more."""
-    for member in missing:
-        try:
-            opened = await request.site.root.open((*directory, *tree.path(member)))
-        except StorageError:
-            continue  # it is gone, and will not be missing next time
-        try:
-            request.site.checksums.request(opened)
-        except Busy:
-            return
-        finally:
-            opened.close()
-
-
-def files_of(tree: Tree) -> Iterator[int]:
-    """Yield the members that have content."""
+def _files_of(tree: Tree) -> Iterator[int]:
     return (member for member in range(len(tree)) if tree.is_file(member))

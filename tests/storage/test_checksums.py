@@ -514,6 +514,25 @@ async def test_the_background_goes_after_all_others(checksums: Checksums, open_f
     assert gate.priorities == [usual, 10]
 
 
+async def test_filling_keeps_to_its_rate_until_somebody_waits(checksums: Checksums, opened: OpenFile) -> None:
+    """At a byte a second the first piece is the last for days; a client who joins takes the brake off."""
+    filling = asyncio.ensure_future(checksums.fill(opened, rate=1))
+    await asyncio.sleep(0)
+    async with checksums.watch(opened, "client") as computation:
+        assert (await computation.result()).sha256 == hashlib.sha256(CONTENT).digest()
+    await filling
+
+
+async def test_filling_that_is_cancelled_stops_at_once(checksums: Checksums, opened: OpenFile) -> None:
+    filling = asyncio.ensure_future(checksums.fill(opened, rate=1))
+    await asyncio.sleep(0)
+    filling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await filling
+    await checksums.close()
+    assert await checksums.find(opened.status) is None
+
+
 async def test_closing_stops_all_work(index: Index, open_file: Open, gate: Gate) -> None:
     checksums = Checksums(index, at_once=1, at_once_per_client=1, settled_ms=0)
     watched, queued, waiting_for = open_file(CONTENT), open_file(b"queued"), open_file(b"crc")

@@ -37,9 +37,23 @@ from fileserve.storage.selection import Selection
 )
 def test_patterns(pattern: str, path: bytes, matches: bool) -> None:
     name = tuple(path.split(b"/"))
-    assert Selection((pattern,)).takes(name) is matches
+    assert Selection((pattern,)).takes(name) is (matches or pattern == "deep")  # a directory's name takes all in it
     assert Selection((), (pattern,)).excludes(name) is matches
     assert Selection((), (pattern,)).takes(name) is not matches
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "takes"),
+    [
+        pytest.param("deep", b"deep/er/a", True, id="a_name_at_any_depth_of_what_is_in_it"),
+        pytest.param("deep/", b"x/deep/a", True, id="a_slash_at_the_end_says_nothing"),
+        pytest.param("x/deep", b"x/deep/er/a", True, id="a_whole_path"),
+        pytest.param("x/deep", b"y/x/deep/a", False, id="a_whole_path_from_the_beginning"),
+        pytest.param("d*p", b"deep/a", False, id="not_with_wildcards"),
+    ],
+)
+def test_a_directory_that_is_included_by_name_is_included_whole(pattern: str, path: bytes, takes: bool) -> None:
+    assert Selection((pattern,)).takes(tuple(path.split(b"/"))) is takes
 
 
 def test_exclusion_wins_over_inclusion() -> None:

@@ -12,7 +12,9 @@ import anyio
 import pytest
 
 from fileserve import Settings
+from fileserve.web.indexing import index_all
 from tests.asgi import Answer, Client, client_of
+from tests.storage.conftest import unprivileged
 from tests.web.conftest import AN_HOUR_AGO_NS, DIGITS, LARGE
 
 SHA_256 = base64.b64encode(hashlib.sha256(DIGITS).digest()).decode()
@@ -37,6 +39,14 @@ async def eventually(client: Client, path: str, status: int = 200) -> Answer:
     with anyio.fail_after(20):
         while (answer := await client.get(path)).status != status:  # noqa: ASYNC110  nobody tells when it is worth asking again
             await anyio.sleep(0.02)
+    return answer
+
+
+async def digested(client: Client, path: str) -> Answer:
+    """Return the answer to *path* once it has a digest."""
+    with anyio.fail_after(20):
+        while "repr-digest" not in (answer := await client.get(path)).fields:  # noqa: ASYNC110  nobody tells when
+            await anyio.sleep(0.05)
     return answer
 
 
@@ -109,7 +119,7 @@ async def test_the_sha256_beside_a_file_comes_when_it_is_known(client: Client) -
     first = await client.get("/download/digits.txt.sha256")
     assert first.status == 503
     assert int(first["retry-after"]) > 0
-    assert json.loads(first.content)["checksum"]
+    assert (await client.get(json.loads(first.content)["checksum"])).content.endswith(LINE)
     assert (await eventually(client, "/download/digits.txt.sha256")).content == LINE
 
 
@@ -150,6 +160,17 @@ async def test_a_folder_s_sums_come_when_all_are_known(client: Client, served_ro
     )
 
 
+async def test_a_folder_s_sums_are_computed_whether_anybody_asks_again_or_not(
+    client: Client, served_root: Path
+) -> None:
+    for number in range(300):  # more than a queue holds
+        (served_root / "folder" / f"{number}").write_bytes(b"%d" % number)
+    assert (await client.get("/checksum/folder/SHA256SUMS")).status == 503
+    with anyio.fail_after(60):
+        while (await client.request("HEAD", "/checksum/folder/SHA256SUMS")).status != 200:  # noqa: ASYNC110  begins nothing
+            await anyio.sleep(0.05)
+
+
 async def test_a_real_file_named_sha256sums_wins(client: Client, served_root: Path) -> None:
     (served_root / "folder" / "SHA256SUMS").write_bytes(b"its own")
     answer = await client.get("/checksum/folder/SHA256SUMS")
@@ -164,9 +185,18 @@ async def test_there_is_no_checksum_of_what_is_no_file(client: Client, path: str
 async def test_the_background_pass_fills_the_index(served_root: Path) -> None:
     settings = Settings(root=served_root, weak_etag_ms=0, index=True)
     async with client_of(settings) as client:
-        with anyio.fail_after(20):
-            while "repr-digest" not in (await client.get("/download/folder/inner.txt")).fields:  # noqa: ASYNC110  nobody tells when it is worth asking again
-                await anyio.sleep(0.05)
+        assert "repr-digest" in (await digested(client, "/download/folder/inner.txt")).fields
+
+
+async def test_the_background_pass_passes_over_what_it_may_not_read(client: Client, served_root: Path) -> None:
+    (served_root / "digits.txt").chmod(0)
+    (served_root / "another" / "within").mkdir(parents=True)
+    (served_root / "another").chmod(0)
+    with unprivileged():
+        await index_all(client.state["site"], None)
+    (served_root / "another").chmod(0o755)
+    assert "repr-digest" in (await client.get("/download/folder/inner.txt")).fields
+    assert "repr-digest" not in (await client.get("/download/digits.txt")).fields
 
 
 async def test_digests_survive_a_restart(served_root: Path, tmp_path: Path) -> None:
