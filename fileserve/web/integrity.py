@@ -27,7 +27,7 @@ CONTENT_DIGEST = 1024 * 1024  # bytes of content that are read twice for the sak
 
 async def integrity_fields(request: NameRequest, opened: OpenFile) -> Fields:
     """Return the fields that a 200 or 206 of *opened* carries beside its validators."""
-    link = _metalink_link(quote_name(request.name[-1:]))
+    link = _metalink_link(request.name[-1])
     wants_legacy = "want-digest" in request.fields
     wanted = digest.legacy_wanted(request.fields["want-digest"]) if wants_legacy else ()
     if "want-repr-digest" in request.fields:
@@ -88,6 +88,6 @@ def _by_algorithm(digests: Digests | None) -> Mapping[Algorithm, bytes]:
 
 
 @lru_cache(maxsize=1024)
-def _metalink_link(quoted: str) -> tuple[bytes, bytes]:
-    """Return the Link to the Metalink beside the file *quoted*, relative to it. RFC 8288, RFC 6249 §1."""
-    return b"link", f'<{quoted}.meta4>; rel="describedby"; type="application/metalink4+xml"'.encode("ascii")
+def _metalink_link(component: bytes) -> tuple[bytes, bytes]:
+    """Return the Link to the Metalink beside the file *component*, relative to it. RFC 8288, RFC 6249 §1."""
+    return b"link", f'<{quote_name((component,))}.meta4>; rel="describedby"; type="application/metalink4+xml"'.encode("ascii")
