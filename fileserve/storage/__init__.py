@@ -10,6 +10,7 @@ Read in this order:
 - ``reader``      ``OpenFile``: the regions and the bytes of one opened file
 - ``descriptor``  a file descriptor that is never closed under a thread that uses it
 - ``listing``     a directory as one sorted page of entries
+- ``walk``        all files beneath a root that can be read
 
 Archives, from the outside in:
 
@@ -22,6 +23,12 @@ Archives, from the outside in:
 - ``scan``, ``recheck``  reading a directory into a tree; whether a tree is still what lies on the disk
 - ``descent``, ``links``   walking without following a link; what becomes of links
 - ``selection``, ``member``   patterns; opening a member again
+
+Following a growing file:
+
+- ``following``   a name as ``tail -F`` follows it, over rotation and truncation
+- ``lines``       the lines of one file, and positions in it
+- ``watching``    being told that a file has changed
 
 Digests, from the outside in:
 

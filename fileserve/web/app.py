@@ -17,12 +17,14 @@ from fileserve.storage.archive import Format
 from fileserve.web import assets, openapi, operations
 from fileserve.web.archives import archive, archive_of_root
 from fileserve.web.checksums import checksum
+from fileserve.web.digesting import digesting
 from fileserve.web.downloads import download
 from fileserve.web.files import files
 from fileserve.web.opening import open_site
 from fileserve.web.pages import browse, home
 from fileserve.web.problems import Problem, failure
 from fileserve.web.routes import NameRoutes
+from fileserve.web.tail import tail
 
 NAME_ROUTES = {
     b"/": home,
@@ -33,6 +35,8 @@ NAME_ROUTES = {
     b"/archive.tar": archive_of_root(Format.TAR),
     b"/archive.zip": archive_of_root(Format.ZIP),
     b"/checksum": checksum,
+    b"/events/checksum": digesting,
+    b"/events/tail": tail,
 }
 
 

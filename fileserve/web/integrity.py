@@ -90,4 +90,6 @@ def _by_algorithm(digests: Digests | None) -> Mapping[Algorithm, bytes]:
 @lru_cache(maxsize=1024)
 def _metalink_link(component: bytes) -> tuple[bytes, bytes]:
     """Return the Link to the Metalink beside the file *component*, relative to it. RFC 8288, RFC 6249 §1."""
-    return b"link", f'<{quote_name((component,))}.meta4>; rel="describedby"; type="application/metalink4+xml"'.encode("ascii")
+    return b"link", f'<{quote_name((component,))}.meta4>; rel="describedby"; type="application/metalink4+xml"'.encode(
+        "ascii"
+    )

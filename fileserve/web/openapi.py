@@ -49,6 +49,8 @@ def _paths() -> dict[str, Any]:
     paths = {
         "/api/files/{path}": _files(),
         "/checksum/{path}": _checksum(),
+        "/events/tail/{path}": _events("tail", *_TAIL, [_PATH, _FROM, *_LAST_EVENT]),
+        "/events/checksum/{path}": _events("digesting", *_DIGESTING, [_PATH, *_LAST_EVENT], _TOLD_ALL),
         "/": _browse("home", []),
         "/browse/{path}/": _browse("browse", [_PATH]),
         "/healthz": _health("healthz", "Tell that the process answers"),
@@ -71,6 +73,7 @@ def _bytes(tag: str, operation: str, parameters: list[dict[str, Any]], *, with_c
         "tags": [tag],
         "operationId": operation,
         "summary": "Download, whole or in ranges" if content else "Tell what a download would announce",
+        "description": _SIDECARS if tag == "files" else "Patterns are compared with paths below the directory.",
         "parameters": [
             *parameters,
             *(_header(name) for name in _REQUEST_FIELDS if content or name not in ("Range", "If-Range")),
@@ -81,7 +84,7 @@ def _bytes(tag: str, operation: str, parameters: list[dict[str, Any]], *, with_c
             "304": {"description": "The client's copy is current."},
             "412": {"description": "A precondition failed: the file is not the one that the client means."},
             **({"416": {"description": "No range is satisfiable; Content-Range tells the length."}} if content else {}),
-            **_problems("400", "403", "404", "422", "503"),
+            **_problems("400", "403", "404", *(["422"] if tag == "files" else []), "503"),
         },
     }
 
@@ -95,7 +98,36 @@ def _checksum() -> dict[str, Any]:
         "description": "Lines that begin with # tell the progress while it is computed. The digests of a directory are "
         "those of {directory}/SHA256SUMS.",
         "parameters": [_PATH],
-        "responses": {"200": _response("Progress, then the digest.", content), **_problems("400", "403", "404", "503")},
+        "responses": {
+            "200": _response("The digest, after its progress where it is not known yet.", content),
+            "206": _response("A range of a digest that is known.", content),
+            "304": {"description": "The client's copy is current."},
+            "412": {"description": "A precondition failed."},
+            "416": {"description": "No range is satisfiable."},
+            **_problems("400", "403", "404", "503"),
+        },
+    }
+
+
+def _events(
+    operation: str,
+    summary: str,
+    description: str,
+    parameters: list[dict[str, Any]],
+    responses: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    content = {"text/event-stream": {"schema": {"type": "string"}}}
+    return {
+        "tags": ["events"],
+        "operationId": operation,
+        "summary": summary,
+        "description": description,
+        "parameters": parameters,
+        "responses": {
+            "200": _response("The events.", content),
+            **(responses or {}),
+            **_problems("400", "403", "404", "422", "503"),
+        },
     }
 
 
@@ -160,7 +192,29 @@ _PATTERNS = [
     _query(name, {"type": "array", "items": {"type": "string"}}, f"Glob patterns of what to {verb}.")
     for name, verb in (("include", "take"), ("exclude", "leave out"))
 ]
-_WANTS = [_header(name) for name in ("Want-Repr-Digest", "Want-Content-Digest")]
+_SIDECARS = (
+    "Beside each file lie `{path}.sha256`, its digest as sha256sum writes it, and `{path}.meta4`, its Metalink: 503 "
+    "with Retry-After until they are computed. Want-Repr-Digest and Want-Digest are waited for up to 32 MiB, "
+    "Want-Content-Digest is answered up to 1 MiB."
+)
+_WANTS = [_header(name) for name in ("Want-Repr-Digest", "Want-Content-Digest", "Want-Digest")]
+_TAIL = (
+    "Follow a growing file, as tail -F does",
+    "Each line is an unnamed message; of a line of more than 64 KiB all pieces but the last are part events. lost "
+    "tells that lines may be missing, reset that the id was not understood.",
+)
+_DIGESTING = (
+    "Follow the computation of a file's SHA-256",
+    "Unnamed messages tell the progress, checkpoint events each tenth, done the digest; close the EventSource then.",
+)
+_FROM = _query(
+    "from", {"type": "string", "default": "end"}, "Where a new client begins: end, start, or -N for the last N lines."
+)
+_LAST_EVENT = [
+    _header("Last-Event-ID"),
+    _query("last_event_id", {"type": "string"}, "The same, for a new EventSource."),
+]
+_TOLD_ALL = {"204": {"description": "The id is that of done: nothing is left to be told."}}
 _BYTES = {
     "/download/{path}": ("files", "download", [_PATH, _DISPOSITION, *_WANTS]),
     "/archive/{path}.tar": ("archives", "archive_tar", [_PATH, *_PATTERNS]),
@@ -178,8 +232,8 @@ _PAGE_PARAMETERS = (
     ),
 )
 _PROBLEMS = {
-    "400": "The path is no name.",
-    "403": "The name is not a regular file, or may not be read.",
+    "400": "The path is no name, or a pattern is none.",
+    "403": "The name is not a regular file, or may not be read; or the directory has too many members for an archive.",
     "404": "There is no such name, or it is not of the kind asked for.",
     "422": "A parameter cannot be used.",
     "503": "The server is out of some resource, or about to end; try again after Retry-After seconds.",

@@ -22,6 +22,8 @@ async def test_every_route_is_described(client: Client) -> None:
         "/archive.tar",
         "/archive.zip",
         "/checksum/{path}",
+        "/events/checksum/{path}",
+        "/events/tail/{path}",
         "/browse/{path}/",
     }
 
