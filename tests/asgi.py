@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,9 +45,18 @@ class Client:
         return await self.request("GET", path, fields, **options)
 
     async def request(
-        self, method: str, path: str, fields: Mapping[str, str] | None = None, *, leave_after: int | None = None
+        self,
+        method: str,
+        path: str,
+        fields: Mapping[str, str] | None = None,
+        *,
+        leave_after: int | None = None,
+        meanwhile: tuple[int, Callable[[], None]] | None = None,
     ) -> Answer:
-        """Return the answer; with *leave_after*, the client leaves once it has got so many bytes of content."""
+        """Return the answer; with *leave_after*, the client leaves once it has got so many bytes of content.
+
+        *meanwhile* says what happens, once, when so many bytes have come.
+        """
         answer, gone = Answer(), asyncio.Event()
         asked = asyncio.Event()
 
@@ -62,6 +71,10 @@ class Client:
             if gone.is_set():
                 return  # as uvicorn does: silence
             record(answer, message)
+            nonlocal meanwhile
+            if meanwhile is not None and len(answer.content) >= meanwhile[0]:
+                meanwhile[1]()
+                meanwhile = None
             if leave_after is not None and len(answer.content) >= leave_after:
                 gone.set()
 

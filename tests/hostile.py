@@ -68,10 +68,10 @@ MALFORMED: Mapping[str, bytes] = {
     "escape_with_a_sign": b"%+2plain.txt",
     "escape_of_other_digits": "%\N{FULLWIDTH DIGIT TWO}\N{FULLWIDTH DIGIT ZERO}".encode(),
     "percent_u": b"%u002e%u002e/outside/secret.txt",
-    "component_of_256_bytes": b"x" * 256,
-    "component_of_256_encoded_bytes": b"%78" * 256,
+    "component_of_264_bytes": b"x" * 264,
+    "component_of_264_encoded_bytes": b"%78" * 264,
     "component_of_60000_bytes": b"x" * 60_000,
-    "path_of_4096_bytes": b"d/" * 2047 + b"dd",
+    "path_of_4104_bytes": b"d/" * 2051 + b"dd",
     "path_of_60000_bytes": b"d/" * 30_000 + b"d",
 }
 

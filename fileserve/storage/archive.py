@@ -116,6 +116,7 @@ class Archives:
         if kept is not None:
             table = await disk.run(_recheck, self._root, kept, is_wanted)
             if table is not None:
+                self._kept.replace(key, kept, table)
                 return table
             self._kept.drop(key)
         began_ns = time.time_ns()
@@ -144,13 +145,18 @@ class _Kept:
     def store(self, key: _Key, table: Table) -> None:
         """Keep *table*, and drop those that were not used for longest; one beyond the limit is not kept at all."""
         self.drop(key)
-        size = table.layout.tree.footprint()
+        size = table.layout.tree.footprint() + _cost_of(key)
         if size > self._limit:
             return
         while self._size + size > self._limit:
             self.drop(next(iter(self._tables)))
         self._tables[key] = table, size
         self._size += size
+
+    def replace(self, key: _Key, old: Table, new: Table) -> None:
+        """Keep *new*, of the same size, in the place of *old*, so that those who ask next share it."""
+        if key in self._tables and self._tables[key][0] is old:
+            self._tables[key] = new, self._tables[key][1]
 
     def drop(self, key: _Key) -> None:
         if key in self._tables:
@@ -159,6 +165,12 @@ class _Kept:
     def clear(self) -> None:
         self._tables.clear()
         self._size = 0
+
+
+def _cost_of(key: _Key) -> int:
+    """Return about how many bytes a key takes, and what stands around a table."""
+    name, include, exclude, _ = key
+    return 2000 + sum(map(len, name)) + 4 * sum(map(len, (*include, *exclude)))
 
 
 def _build(
@@ -182,6 +194,8 @@ def _recheck(root: Root, kept: Table, is_wanted: Callable[[], bool]) -> Table | 
     tree = recheck_tree(root, kept.layout.tree, is_wanted)
     if tree is None:
         return None
+    if tree.statuses.ctimes_ns == kept.layout.tree.statuses.ctimes_ns:
+        return kept
     layout = copy(kept.layout)  # shares its offsets; an archive under way keeps the tree that it began with
     layout.tree = tree
     return table_of(layout, kept.identity)

@@ -8,6 +8,7 @@ What is an archive's own is a few hundred bytes and its CRC-32s; the table is sh
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from fileserve.storage.reader import FileRegion, OpenFile
 from fileserve.storage.root import Root
 
 __all__ = ["Archive", "Table", "table_of"]
+
+TURN_S = 0.002  # others get their turn at least so often, however small the members are
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +65,11 @@ class Archive:
         """
         self._read_ahead.begin(start, stop)
         joined = bytearray()
+        turn_s = time.monotonic()
         for piece in pieces(self._layout, start, stop):
+            if time.monotonic() - turn_s > TURN_S:
+                await asyncio.sleep(0)
+                turn_s = time.monotonic()
             if isinstance(piece, bytes):
                 joined += piece
             else:
@@ -78,7 +85,6 @@ class Archive:
             if len(joined) >= SMALL:
                 yield bytes(joined)
                 joined.clear()
-                await asyncio.sleep(0)  # others get their turn: so many small files take a millisecond or two
         if joined:
             yield bytes(joined)
 

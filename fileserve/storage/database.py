@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from weakref import WeakSet
 
-__all__ = ["Database"]
+__all__ = ["Database", "is_damage"]
 
 # Policy: a thread waits half a second for another process's write, which takes a millisecond; then it goes without.
 _BUSY_MS = 500
@@ -71,10 +71,16 @@ class Database:
                 with self._connection:
                     yield self._connection
             except sqlite3.DatabaseError as error:
-                if _is_damage(error):
+                if is_damage(error):
                     self._suspect = True
                     self._close()
                 raise
+
+    def doubt(self) -> None:
+        """Have the next use look at the whole file: another connection has found it damaged."""
+        with self._lock:
+            self._suspect = True
+            self._close()
 
     def close(self) -> None:
         """Close the connection, once no thread uses it."""
@@ -113,7 +119,7 @@ class Database:
             self._prepare(connection)
         except sqlite3.DatabaseError as error:
             connection.close()
-            if _is_damage(error):
+            if is_damage(error):
                 raise _UnusableError(str(error)) from error
             raise
         except BaseException:
@@ -134,7 +140,8 @@ class Database:
         connection.executescript(f"BEGIN IMMEDIATE; {self._schema}; PRAGMA user_version = {self._version}; COMMIT")
 
 
-def _is_damage(error: sqlite3.Error) -> bool:
+def is_damage(error: Exception) -> bool:
+    """Tell whether *error* says that the file is no database, or not a whole one."""
     code: int = getattr(error, "sqlite_errorcode", 0)  # errors of the module itself have none
     return code & 0xFF in _DAMAGED  # the upper bits tell more of the same
 

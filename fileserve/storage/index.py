@@ -2,7 +2,9 @@
 
 A row belongs to one state of one file: inode number, size, mtime and ctime. Whatever changes a file's content changes
 its ctime, which nobody can set back; so a row is never stale, it is only no longer asked for. The exception is a
-writer through a shared memory map, whose ctime the kernel may set later than the bytes.
+writer through a shared memory map: the kernel sets the ctime when it first writes to a page, and not when it writes
+there again before the page is on the disk. A file that is written so should not be hashed meanwhile. On file systems
+without a ctime of their own (vfat), mtime is all there is.
 
 Strategy: the index is a cache. What fails (a full disk, a lock held for too long) is a warning in the log, once until
 something succeeds again, and a miss; never an error to whoever asks. Of too many rows those stored first go.
@@ -12,12 +14,12 @@ Left out: computing (``hashing``), when to (``checksums``), and how SQLite is op
 
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from fileserve.storage.database import Database
+from fileserve.storage.database import Database, is_damage
 from fileserve.storage.errors import Unreadable
 from fileserve.storage.reader import FileStatus
 
@@ -85,11 +87,13 @@ class Index:
     by any thread. Raises ``Unreadable`` when *path* cannot be opened and written: the caller may take one in memory.
     """
 
-    __slots__ = ("_database", "_failing", "_max_rows")
+    __slots__ = ("_database", "_failing", "_max_rows", "_reader")
 
     def __init__(self, path: Path | None, *, max_rows: int) -> None:
         try:
             self._database = Database(path, _SCHEMA, _VERSION)
+            # A writer that waits for another process's lock must not make those wait who only read.
+            self._reader = Database(path, _SCHEMA, _VERSION) if path else self._database
         except (OSError, sqlite3.Error) as error:
             raise Unreadable("the index cannot be opened") from error
         self._max_rows = max_rows
@@ -97,8 +101,16 @@ class Index:
 
     def find(self, status: FileStatus) -> Digests | None:
         """Return the digests of this state of the file; ``None`` when they are not known, or the index fails."""
-        row = self._attempt(lambda connection: connection.execute(_FIND, (_key(status),)).fetchone())
+        row = self._attempt(self._reader, lambda connection: connection.execute(_FIND, (_key(status),)).fetchone())
         return None if row is None else Digests(*row)
+
+    def find_all(self, statuses: Sequence[FileStatus]) -> list[Digests | None]:
+        """Return the digests of each of these states, as ``find`` does, in one transaction."""
+        keys = [(_key(status),) for status in statuses]
+        rows = self._attempt(
+            self._reader, lambda connection: [connection.execute(_FIND, key).fetchone() for key in keys]
+        )
+        return [None if row is None else Digests(*row) for row in rows or [None] * len(keys)]
 
     def store(self, status: FileStatus, digests: Digests) -> None:
         """Keep the digests of this state of the file. A SHA-512 that is there already stays."""
@@ -107,7 +119,8 @@ class Index:
 
     def find_pieces(self, status: FileStatus) -> Pieces | None:
         """Return the piece digests of this state of the file; ``None`` when they are not known, or the index fails."""
-        row = self._attempt(lambda connection: connection.execute(_FIND_PIECES, (_key(status),)).fetchone())
+        key = (_key(status),)
+        row = self._attempt(self._reader, lambda connection: connection.execute(_FIND_PIECES, key).fetchone())
         if row is None:
             return None
         length, joined = row
@@ -121,6 +134,7 @@ class Index:
 
     def close(self) -> None:
         """Close the database. Afterwards nothing is found or stored, and nothing fails."""
+        self._reader.close()
         self._database.close()
 
     def _store(self, statement: str, row: tuple[object, ...], evict: str, max_rows: int) -> None:
@@ -128,14 +142,17 @@ class Index:
             connection.execute(statement, row)
             connection.execute(evict, (max_rows,))
 
-        self._attempt(store)
+        self._attempt(self._database, store)
 
-    def _attempt(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
+    def _attempt(self, database: Database, work: Callable[[sqlite3.Connection], T]) -> T | None:
         try:
-            with self._database.transaction() as connection:
+            with database.transaction() as connection:
                 result = work(connection)
         except (OSError, sqlite3.Error) as error:
-            if not self._failing and not self._database.closed:
+            if is_damage(error):
+                self._database.doubt()
+                self._reader.doubt()
+            if not self._failing and not database.closed:
                 _log.warning("the index of digests fails; they are computed anew meanwhile: %s", error)
             self._failing = True
             return None

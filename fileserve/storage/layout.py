@@ -43,7 +43,7 @@ class Layout(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """*count* bytes at *offset* of the content of *member*."""
+    """*count* bytes at *offset* of the content of *member*; none of a file that is empty."""
 
     member: int
     offset: int
@@ -83,6 +83,8 @@ def _pieces_of(layout: Layout, block: int, first: int, last: int) -> Iterator[tu
         if begin < end:
             yield Content(member, begin, end - begin), end - begin
         at += size
+    elif first <= at < last and block < len(layout.tree) and layout.tree.is_file(block):
+        yield Content(block, 0, 0), 0  # no bytes, but a look whether it is still there and empty
     begin, end = max(first - at, 0), min(last, layout.starts[block + 1] - layout.starts[block]) - at
     if begin < end:
         yield _foot(layout, block, begin, end), end - begin

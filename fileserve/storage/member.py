@@ -30,10 +30,11 @@ async def open_member(root: Root, tree: Tree, member: int) -> OpenFile:
         raise
     except StorageError as error:
         raise _changed(tree, member) from error
-    now, of = opened.status, tree.statuses
-    if (now.size, now.mtime_ns, now.inode) != (of.sizes[member], of.mtimes_ns[member], of.inodes[member]):
+    try:
+        check_member(opened, tree, member)
+    except BaseException:
         opened.close()
-        raise _changed(tree, member)
+        raise
     return opened
 
 
@@ -47,8 +48,11 @@ async def read_member(opened: OpenFile, tree: Tree, member: int, offset: int, co
 
 
 def check_member(opened: OpenFile, tree: Tree, member: int) -> None:
-    """Raise ``ContentChanged`` with the member's name if it shrank or was rewritten since it was opened."""
-    try:
-        opened.check_unchanged()
-    except ContentChanged as error:
-        raise _changed(tree, member) from error
+    """Raise ``ContentChanged`` with the member's name unless the open file is what the table says.
+
+    Policy: a member that grows is a change too, other than a file that is sent by itself: who replaces a file by a
+    longer one writes over what is being sent.
+    """
+    now, of = opened.look(), tree.statuses
+    if (now.size, now.mtime_ns, now.inode) != (of.sizes[member], of.mtimes_ns[member], of.inodes[member]):
+        raise _changed(tree, member)

@@ -20,6 +20,7 @@ __all__ = ["Name", "check_name", "display_name", "parse_name", "quote_name"]
 Name = tuple[bytes, ...]
 
 MAX_COMPONENT = 255  # NAME_MAX of every usual file system, in bytes
+SUFFIX_ROOM = 8  # what a URL may have behind the name of a file or directory: .sha256, .tar
 MAX_NAME = 4095  # PATH_MAX without the closing NUL: what one system call takes
 
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -33,12 +34,12 @@ _UNSHOWN = dict.fromkeys(
 )
 
 
-def check_name(name: Name, hidden: bool) -> None:
+def check_name(name: Name, hidden: bool, *, room: int = 0) -> None:
     """Raise unless *name* can name something that may be seen.
 
     ``InvalidName``: a component is empty, ``.`` or ``..``, or contains a slash or NUL. ``NameTooLong``: a component
-    has more than 255 bytes, or the whole more than 4,095. ``NotFound``: a component begins with a dot and *hidden*
-    is false.
+    has more than 255 bytes, or the whole more than 4,095, and *room*. ``NotFound``: a component begins with a dot and
+    *hidden* is false.
 
     Policy: hidden is a matter of the name asked for, not of where a link leads: who puts a link beside
     the public files means its target to be seen.
@@ -48,7 +49,7 @@ def check_name(name: Name, hidden: bool) -> None:
     joined = b"/".join(name)
     if not _NO_COMPONENT.isdisjoint(name) or joined.count(b"/") >= len(name) or b"\0" in joined:
         raise InvalidName
-    if len(joined) > MAX_NAME or max(map(len, name)) > MAX_COMPONENT:
+    if len(joined) > MAX_NAME + room or max(map(len, name)) > MAX_COMPONENT + room:
         raise NameTooLong
     if not hidden and (joined.startswith(b".") or b"/." in joined):
         raise NotFound  # the same words as for a file that does not exist
@@ -61,6 +62,8 @@ def parse_name(encoded: bytes) -> tuple[Name, bool]:
     *encoded* is relative to the root: ``a%20b/c``. It is written as a directory's when it ends in a slash or is empty
     (the root). Raises ``InvalidName`` for a broken escape, and whatever ``check_name`` refuses, hidden names excepted.
 
+    The suffix of an archive or a digest counts for nothing here: a name that is too long with it may be none without.
+
     Policy: a leading or doubled slash is an error rather than skipped; one file has one URL.
     """
     if not encoded:
@@ -70,7 +73,7 @@ def parse_name(encoded: bytes) -> tuple[Name, bool]:
     directory = encoded.endswith(b"/")
     components = (encoded[:-1] if directory else encoded).split(b"/")
     name = tuple(map(unquote_to_bytes, components)) if b"%" in encoded else tuple(components)
-    check_name(name, hidden=True)
+    check_name(name, hidden=True, room=SUFFIX_ROOM)
     return name, directory
 
 

@@ -124,13 +124,17 @@ class OpenFile:
             yield chunk
             offset += wanted
 
+    def look(self) -> FileStatus:
+        """Return the file's status as it is now."""
+        return _status_of(self.fd)
+
     def check_unchanged(self) -> None:
         """Raise ``ContentChanged`` if the file is smaller than when opened, or as large with another mtime.
 
         Policy: a file that grew is fine, because logs and downloads in progress grow at their end, and the bytes
         that were announced are still there.
         """
-        now = _status_of(self.fd)
+        now = self.look()
         shrunk = now.size < self.status.size
         rewritten = now.size == self.status.size and now.mtime_ns != self.status.mtime_ns
         if shrunk or rewritten:

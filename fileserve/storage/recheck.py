@@ -5,8 +5,9 @@ without that is looked at by itself: the text of each link, the file behind a li
 that were left out because they led nowhere. A tree read with patterns to include leaves directories out, so it
 cannot be checked, and is read anew each time.
 
-Only ctimes may differ, because a hard link or a new owner changes them and not the content; where one does, the file is
-asked again whether it may be read.
+Only ctimes of files may differ, because a hard link or a new owner changes them and not the content; where one does,
+the file is asked again whether it may be read. A directory whose ctime differs is read anew: names may have come and
+gone in it before somebody set its mtime back, as copying programs do.
 """
 
 import os
@@ -89,8 +90,9 @@ class _Recheck:
         ):
             return False
         self._ctimes_ns.append(status.st_ctime_ns)
-        is_touched = status.st_ctime_ns != of.ctimes_ns[member] and stat.S_ISREG(mode)
-        return not is_touched or may_read(self._place.fd, self._tree.components[member])
+        if status.st_ctime_ns == of.ctimes_ns[member] or stat.S_ISLNK(mode):
+            return True
+        return stat.S_ISREG(mode) and may_read(self._place.fd, self._tree.components[member])
 
     def _strays_lead_somewhere(self) -> bool:
         """Tell whether a link that led to no file does so now.

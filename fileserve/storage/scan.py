@@ -33,6 +33,9 @@ _NAME_OF_ROOT = b"files"
 _GONE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE))
 _EFFECTIVE = os.access in os.supports_effective_ids
 
+# Policy: patterns may choose few of many names; but a list of names is memory, and sorting it is work.
+_MOST_NAMES = 2_000_000
+
 Names = list[bytes]
 
 
@@ -104,7 +107,9 @@ class _Scan:
         shows_hidden = self._root.hidden
         with os.scandir(self._place.fd) as found:
             shown = (item.name for item in found if shows_hidden or item.name[0] != ".")
-            names = list(map(os.fsencode, islice(shown, room + 1 if self._selection.is_everything else None)))
+            names = list(map(os.fsencode, islice(shown, room + 1 if self._selection.is_everything else _MOST_NAMES)))
+        if len(names) == _MOST_NAMES:
+            raise self._too_many()
         if len(names) > room and self._selection.is_everything:
             raise self._too_many()
         self._check_lengths(names)

@@ -20,7 +20,8 @@ from fileserve.storage.names import Name
 __all__ = ["Selection"]
 
 MAX_PATTERNS = 32
-MAX_PATTERN = 256  # characters
+MAX_PATTERN = 256  # characters of one
+MAX_TOGETHER = 1024  # characters of all: reading them is work, and so is keeping them
 
 _ANY_DEPTH = "**"
 _WILDCARDS = frozenset("*?[")
@@ -31,7 +32,7 @@ class Selection:
 
     Policy: to include a directory by its name, without wildcards, is to include all that lies in it.
 
-    Raises ``InvalidName`` for more than 32 patterns, or one that is empty or longer than 256 characters.
+    Raises ``InvalidName`` for more than 32 patterns or 1,024 characters, or one that is empty or longer than 256.
     """
 
     __slots__ = ("_directories", "_exclude", "_include", "is_everything", "is_partial")
@@ -39,6 +40,8 @@ class Selection:
     def __init__(self, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> None:
         if len(include) + len(exclude) > MAX_PATTERNS:
             raise InvalidName(f"there are more than {MAX_PATTERNS} patterns")
+        if sum(map(len, (*include, *exclude))) > MAX_TOGETHER:
+            raise InvalidName(f"the patterns have more than {MAX_TOGETHER} characters together")
         self._include = tuple(map(_Pattern, include))
         self._exclude = tuple(map(_Pattern, exclude))
         self._directories = tuple(pattern for pattern in self._include if pattern.is_name)

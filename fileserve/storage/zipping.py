@@ -13,6 +13,7 @@ Left out: compression. Lengths would not be known, and large files rarely shrink
 
 from __future__ import annotations  # array[int] is a type for the checker alone until Python 3.12
 
+import hashlib
 import stat
 import struct
 import time
@@ -20,6 +21,7 @@ import zlib
 from array import array
 from typing import ClassVar
 
+from fileserve.storage.names import MAX_COMPONENT
 from fileserve.storage.tree import Tree
 
 __all__ = ["ZipLayout", "zip_name"]
@@ -45,7 +47,7 @@ def zip_name(path: bytes) -> bytes:
     """Return *path* as UTF-8, which is all that a zip can name.
 
     Policy: each byte that is no UTF-8 becomes U+FFFD and two hexadecimal digits, and so do the bytes of a real U+FFFD:
-    two names never become one.
+    two names never become one. A component that grows beyond what file systems take is cut, and ends in a digest.
     """
     try:
         text = path.decode()
@@ -55,9 +57,16 @@ def zip_name(path: bytes) -> bytes:
         if "\ufffd" not in text:
             return path
     marked = text.replace("\ufffd", "\udcef\udcbf\udcbd")
-    return "".join(
-        f"\ufffd{ord(sign) - 0xDC00:02X}" if "\udc80" <= sign <= "\udcff" else sign for sign in marked
-    ).encode()
+    shown = "".join(f"\ufffd{ord(sign) - 0xDC00:02X}" if "\udc80" <= sign <= "\udcff" else sign for sign in marked)
+    return b"/".join(map(_fitted, shown.encode().split(b"/")))
+
+
+def _fitted(component: bytes) -> bytes:
+    if len(component) <= MAX_COMPONENT:
+        return component
+    digest = hashlib.sha256(component).hexdigest()[:16].encode()
+    beginning = component[: MAX_COMPONENT - len(digest) - 1].decode("utf-8", "ignore").encode()
+    return beginning + b"~" + digest
 
 
 class ZipLayout:

@@ -14,6 +14,8 @@ from fileserve.storage.errors import NotFound
 from fileserve.storage.names import Name
 from fileserve.web.delivery import deliver
 from fileserve.web.describe import NS_PER_MS, NS_PER_S
+from fileserve.web.integrity import add_content_digest
+from fileserve.web.presence import Attended, while_present
 from fileserve.web.routes import Handler, NameRequest, site_path
 
 ROOT_NAME = "files"  # what an archive of the served root is called: its real name is nobody's business
@@ -43,14 +45,18 @@ def archive_of_root(form: Format) -> Handler:
 
 async def _answer(request: NameRequest, name: Name, form: Format) -> ASGIApp:
     patterns = request.parameters
-    opened = await request.site.archives.open(
+    opening = request.site.archives.open(
         name,
         form,
         include=tuple(value for key, value in patterns if key == "include"),
         exclude=tuple(value for key, value in patterns if key == "exclude"),
         client=request.client,
     )
-    return deliver(request, opened, _describe(request, opened, name, form))
+    opened = await while_present(request.receive, opening)
+    transfer = deliver(request, opened, _describe(request, opened, name, form))
+    if "want-content-digest" in request.fields:
+        await add_content_digest(request, transfer)
+    return Attended(transfer)
 
 
 def _describe(request: NameRequest, opened: Archive, name: Name, form: Format) -> Representation:

@@ -19,12 +19,12 @@ from fileserve.storage.reader import OpenFile
 from fileserve.web.delivery import deliver_text
 from fileserve.web.describe import NS_PER_S
 from fileserve.web.pages import readable_size
+from fileserve.web.presence import disconnected
 from fileserve.web.problems import Problem, problem_of
 from fileserve.web.routes import NameRequest
 from fileserve.web.sidecars import PLAIN
 from fileserve.web.site import href
 from fileserve.web.sums import SUMS, sums
-from fileserve.web.transfer import disconnected
 
 log = logging.getLogger("fileserve.checksums")
 

@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 from starlette.types import ASGIApp
 
-from fileserve.storage.errors import IsDirectory, NotDirectory, NotFound
+from fileserve.storage.errors import IsDirectory, NameTooLong, NotDirectory, NotFound
 from fileserve.storage.listing import Kind
 from fileserve.storage.reader import OpenFile
 from fileserve.web.delivery import deliver, disposition_of
@@ -21,7 +21,7 @@ async def download(request: NameRequest) -> ASGIApp:
     disposition = disposition_of(request)
     try:
         opened = await _open(request)
-    except NotFound:
+    except (NotFound, NameTooLong):
         beside = await sidecar(request)
         if beside is None:
             raise

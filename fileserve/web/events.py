@@ -22,9 +22,9 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.types import Receive, Scope, Send
 
 from fileserve.storage.errors import StorageError
+from fileserve.web.presence import disconnected
 from fileserve.web.problems import problem_of
 from fileserve.web.routes import NameRequest
-from fileserve.web.transfer import disconnected
 
 log = logging.getLogger("fileserve.events")
 

@@ -15,9 +15,10 @@ from urllib.parse import parse_qsl, quote
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fileserve.semantics.fields import combine_fields
-from fileserve.storage.errors import StorageError
+from fileserve.storage.errors import Busy, StorageError
 from fileserve.storage.names import Name, parse_name
 from fileserve.web.access import Action, authorize
+from fileserve.web.presence import ClientLeft
 from fileserve.web.problems import Problem, allow_only, failure, problem_of
 from fileserve.web.site import Site, site_of
 
@@ -31,6 +32,7 @@ class NameRequest:
     """A request whose path ends in a name beneath the served root."""
 
     scope: Scope
+    receive: Receive
     site: Site
     name: Name
     trailing_slash: bool
@@ -75,11 +77,11 @@ class NameRoutes:
         path = self._path.fullmatch(site_path(scope)) if scope["type"] == "http" else None
         if path is None:
             return await self.app(scope, receive, send)
-        response = await answer(self.routes[path[1]], scope, path[2] or b"")
+        response = await answer(self.routes[path[1]], scope, receive, path[2] or b"")
         await response(scope, receive, send)
 
 
-async def answer(handler: Handler, scope: Scope, encoded_name: bytes) -> ASGIApp:
+async def answer(handler: Handler, scope: Scope, receive: Receive, encoded_name: bytes) -> ASGIApp:
     """Return what *handler* answers, or the problem document of the error that it ended in."""
     try:
         authorize(scope, Action.READ)
@@ -87,12 +89,14 @@ async def answer(handler: Handler, scope: Scope, encoded_name: bytes) -> ASGIApp
             raise allow_only("GET", "HEAD")
         name, trailing_slash = parse_name(encoded_name)
         fields = combine_fields(scope["headers"])
-        request = NameRequest(scope, site_of(scope), name, trailing_slash, fields, instant(scope))
+        request = NameRequest(scope, receive, site_of(scope), name, trailing_slash, fields, instant(scope))
         return await handler(request)
     except StorageError as error:
         return problem_of(error).response(scope)
     except Problem as problem:
         return problem.response(scope)
+    except ClientLeft:
+        return problem_of(Busy("the client has left")).response(scope)  # which nobody reads
     except Exception:
         log.exception("a request failed")
         return failure().response(scope)

@@ -19,6 +19,7 @@ class Summing:
     def __init__(self, root: Root, checksums: Checksums) -> None:
         self._root = root
         self._checksums = checksums
+        self.looking = asyncio.Semaphore(1)  # one folder at a time is looked up in the index
         self._running: dict[Name, asyncio.Task[None]] = {}
 
     def begin(self, directory: Name, missing: list[Name]) -> None:

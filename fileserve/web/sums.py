@@ -5,7 +5,6 @@ known, and 503 with Retry-After until then, while the work goes on by itself, wh
 begins nothing.
 """
 
-from collections.abc import Iterator
 from http import HTTPStatus
 
 from starlette.types import ASGIApp
@@ -17,17 +16,24 @@ from fileserve.storage.names import Name
 from fileserve.storage.tree import Tree
 from fileserve.web.delivery import deliver_text
 from fileserve.web.describe import NS_PER_S
+from fileserve.web.presence import while_present
 from fileserve.web.problems import Problem
 from fileserve.web.routes import NameRequest
 from fileserve.web.sidecars import PLAIN
 
 SUMS = b"SHA256SUMS"
+BATCH = 1000  # files that are looked up at once
 
 
 async def sums(request: NameRequest, directory: Name) -> ASGIApp:
     """Answer with the lines of all files beneath *directory*."""
+    return await while_present(request.receive, _answer(request, directory))
+
+
+async def _answer(request: NameRequest, directory: Name) -> ASGIApp:
     tree = await request.site.archives.tree(directory)
-    lines, missing = await disk.run(_lines, request.site.index, tree)
+    async with request.site.summing.looking:
+        lines, missing = await _look_up(request.site.index, tree)
     if missing:
         if request.scope["method"] == "GET":
             request.site.summing.begin(directory, [(*directory, *tree.path(member)) for member in missing])
@@ -40,17 +46,21 @@ async def sums(request: NameRequest, directory: Name) -> ASGIApp:
     return deliver_text(request, b"".join(lines), PLAIN, SUMS.decode(), newest_s)
 
 
-def _lines(index: Index, tree: Tree) -> tuple[list[bytes], list[int]]:
-    """Return the lines of the files whose digests are known, and the members whose are not. Blocks."""
-    lines, missing = [], []
-    for member in _files_of(tree):
-        digests = index.find(tree.status(member))
+async def _look_up(index: Index, tree: Tree) -> tuple[list[bytes], list[int]]:
+    """Return the lines of the files whose digests are known, and the members whose are not."""
+    lines: list[bytes] = []
+    missing: list[int] = []
+    files = [member for member in range(len(tree)) if tree.is_file(member)]
+    for start in range(0, len(files), BATCH):  # between two of which a client who has left is noticed
+        await disk.run(_look_up_batch, index, tree, files[start : start + BATCH], lines, missing)
+    return lines, missing
+
+
+def _look_up_batch(index: Index, tree: Tree, members: list[int], lines: list[bytes], missing: list[int]) -> None:
+    """Add the lines of *members*, or the members. Blocks."""
+    found = index.find_all([tree.status(member) for member in members])
+    for member, digests in zip(members, found, strict=True):
         if digests is None:
             missing.append(member)
         else:
             lines.append(checksum_line(digests.sha256, b"/".join(tree.path(member))))
-    return lines, missing
-
-
-def _files_of(tree: Tree) -> Iterator[int]:
-    return (member for member in range(len(tree)) if tree.is_file(member))

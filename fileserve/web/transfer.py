@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 from fileserve.semantics.plan import ResponsePlan
 from fileserve.storage.errors import ContentChanged, StorageError
 from fileserve.storage.reader import FileRegion
+from fileserve.web.presence import disconnected
 from fileserve.web.problems import problem_of
 
 log = logging.getLogger("fileserve.transfer")
@@ -169,9 +170,3 @@ async def _read_exactly(content: Content, offset: int, count: int) -> bytes:
     if len(data) != count:
         raise ContentChanged
     return data
-
-
-async def disconnected(receive: Receive) -> None:
-    """Return when the client has left. A GET's content is read past: it has no meaning (RFC 9110 §9.3.1)."""
-    while (await receive())["type"] != "http.disconnect":
-        pass

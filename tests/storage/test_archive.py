@@ -264,7 +264,7 @@ async def test_an_unchanged_directory_is_read_once(
         assert len(scans) == 3
 
 
-@pytest.mark.parametrize(("cache", "expected"), [pytest.param(0, 4, id="none"), pytest.param(1900, 3, id="one")])
+@pytest.mark.parametrize(("cache", "expected"), [pytest.param(0, 4, id="none"), pytest.param(4500, 3, id="one")])
 async def test_what_is_kept_is_limited(
     folder: Path, changing_root: Root, scans: list[object], cache: int, expected: int
 ) -> None:

@@ -1,5 +1,7 @@
 """``/archive/{dir}.tar`` and ``.zip`` in process: as much of a file as a file is."""
 
+import base64
+import hashlib
 import io
 import os
 import shutil
@@ -194,3 +196,81 @@ async def test_a_member_that_changes_under_way_leaves_the_archive_unfinished(ser
     assert answer.status == 200
     assert not answer.finished
     assert len(answer.content) < sizes[0]
+
+
+@BOTH
+@pytest.mark.parametrize("form", ["folder", "file"])
+async def test_names_as_long_as_they_may_be_have_archives_and_digests(
+    client: Client, served_root: Path, extension: str, form: str
+) -> None:
+    name = "n" * 255
+    if form == "folder":
+        (served_root / name).mkdir()
+        assert (await client.get(f"/archive/{name}.{extension}")).status == 200
+        return
+    (served_root / name).write_bytes(b"long")
+    await client.get(f"/checksum/{name}")
+    assert (await client.get(f"/download/{name}.sha256")).status == 200
+    assert (await client.get(f"/download/{name}nnnnnn")).status == 404
+
+
+async def test_a_name_that_was_added_is_seen_although_the_directory_s_mtime_was_set_back(
+    client: Client, served_root: Path
+) -> None:
+    """As rsync and tar do, which set the times of directories last."""
+    folder = served_root / "folder"
+    os.utime(folder, ns=(0, AN_HOUR_AGO_NS))
+    tag = (await client.get("/archive/folder.tar"))["etag"]
+    (folder / "new").write_bytes(b"new")
+    os.utime(folder, ns=(0, AN_HOUR_AGO_NS))
+    answer = await client.get("/archive/folder.tar")
+    assert answer["etag"] != tag
+    assert "folder/new" in members("tar", answer.content)
+
+
+@BOTH
+@pytest.mark.parametrize("change", ["replaced_by_a_longer_one", "emptied_one_gets_content", "empty_one_is_deleted"])
+async def test_whatever_changes_under_way_leaves_the_archive_unfinished(
+    served_root: Path, extension: str, change: str
+) -> None:
+    folder = served_root / "folder"
+    (folder / "a.bin").write_bytes(b"A" * 3_000_000)
+    (folder / "z.empty").touch()
+    async with client_of(Settings(root=served_root, weak_etag_ms=0)) as client:
+
+        def interfere() -> None:
+            if change == "replaced_by_a_longer_one":
+                (folder / "a.bin").write_bytes(b"Z" * 3_500_000)
+            elif change == "emptied_one_gets_content":
+                (folder / "z.empty").write_bytes(b"no longer")
+            else:
+                (folder / "z.empty").unlink()
+
+        answer = await client.request("GET", f"/archive/folder.{extension}", meanwhile=(100_000, interfere))
+    assert answer.status == 200
+    assert not answer.finished
+
+
+async def test_a_content_digest_of_an_archive_is_of_the_range(client: Client) -> None:
+    answer = await client.get("/archive/folder.tar", {"Range": "bytes=0-511", "Want-Content-Digest": "sha-256=1"})
+    digest = base64.b64encode(hashlib.sha256(answer.content).digest()).decode()
+    assert (answer.status, answer["content-digest"]) == (206, f"sha-256=:{digest}:")
+
+
+async def test_a_client_that_leaves_stops_the_archive_at_once(served_root: Path) -> None:
+    """Members that are read and joined tell nobody that the client is gone; the server has to listen."""
+    for number in range(300):
+        (served_root / "folder" / f"{number}").write_bytes(bytes(20_000))
+    opened = 0
+    async with client_of(Settings(root=served_root, weak_etag_ms=0), zero_copy=True) as client:
+        root = client.state["site"].root
+        open_file = root.open
+
+        async def count(name: object) -> object:
+            nonlocal opened
+            opened += 1
+            return await open_file(name)
+
+        root.open = count
+        await client.request("GET", "/archive/folder.tar", leave_after=100_000)
+    assert opened < 100
