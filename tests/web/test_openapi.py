@@ -21,6 +21,7 @@ async def test_every_route_is_described(client: Client) -> None:
         "/archive/{path}.zip",
         "/archive.tar",
         "/archive.zip",
+        "/chat",
         "/checksum/{path}",
         "/events/checksum/{path}",
         "/events/tail/{path}",
