@@ -4,7 +4,8 @@ Spans of it are put together from its layout as they are asked for. Members are 
 table, and looked at again when their last byte has been handed out, before the next one is opened. Headers, padding
 and small files are joined into one piece of bytes; the content of a larger file is a region for zero-copy.
 
-What is an archive's own is a few hundred bytes and its CRC-32s; the table is shared with the cache.
+What is an archive's own is a few hundred bytes and its CRC-32s; the table is shared with the cache. Directories and
+links are not looked at again while it is sent.
 """
 
 import asyncio

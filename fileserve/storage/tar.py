@@ -51,7 +51,7 @@ class TarLayout:
         """Return the headers of a member; for the block behind the last one, zeros."""
         if block == len(self.tree):
             return bytes(self.starts[-1] - self.starts[-2])
-        path, target = self._path(block), self.tree.links.targets.get(block, b"")
+        path, target = self.tree.archived_path(block), self.tree.links.targets.get(block, b"")
         status = self.tree.status(block)
         size = status.size if stat.S_ISREG(status.mode) else 0
         records = _records(path, target, size, status.mtime_ns)
@@ -74,22 +74,14 @@ class TarLayout:
         content = self.content_of(block)
         return b"" if content is None else bytes(-self.tree.statuses.sizes[content] % BLOCK)
 
-    def _path(self, member: int) -> bytes:
-        path = b"/".join((self.tree.components[0], *self.tree.path(member)))
-        return path + b"/" if self.tree.is_directory(member) else path
-
     def _place_members(self) -> int:
         """Set where each member begins, and return where the last one ends."""
         tree, starts = self.tree, self.starts
-        parents, modes, sizes = tree.parents, tree.statuses.modes, tree.statuses.sizes
-        directories = {0: b""}
+        modes, sizes = tree.statuses.modes, tree.statuses.sizes
         at = 0
-        for member, (component, mtime_ns) in enumerate(zip(tree.components, tree.statuses.mtimes_ns, strict=True)):
+        for member, (path, mtime_ns) in enumerate(zip(tree.archived_paths(), tree.statuses.mtimes_ns, strict=True)):
             starts[member] = at
-            path = directories[parents[member]] + component
             is_file = stat.S_ISREG(modes[member])
-            if stat.S_ISDIR(modes[member]):
-                path = directories[member] = path + b"/"
             is_plain = (is_file or path[-1:] == b"/") and len(path) <= NAME_FIELD and path.isascii()
             if is_plain and sizes[member] < WIDE_SIZE and 0 <= mtime_ns < WIDE_TIME_S * NS:
                 at += 3 * BLOCK if mtime_ns % NS else BLOCK

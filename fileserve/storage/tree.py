@@ -15,7 +15,7 @@ from __future__ import annotations  # array[int] is a type for the checker alone
 import hashlib
 import stat
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from fileserve.storage.names import Name, display_name
@@ -83,6 +83,20 @@ class Tree:
     def display(self, member: int) -> str:
         """Return the member's path below the archived directory as text for people."""
         return display_path(self.path(member) or self.components[:1])
+
+    def archived_path(self, member: int) -> bytes:
+        """Return the path in an archive: below the archived directory's name, and with a slash for a directory."""
+        path = b"/".join((self.components[0], *self.path(member)))
+        return path + b"/" if self.is_directory(member) else path
+
+    def archived_paths(self) -> Iterator[bytes]:
+        """Yield the ``archived_path`` of each member in turn, which costs less than to ask for each."""
+        directories = {0: b""}
+        for member, component in enumerate(self.components):
+            path = directories[self.parents[member]] + component
+            if self.is_directory(member):
+                path = directories[member] = path + b"/"
+            yield path
 
     def is_directory(self, member: int) -> bool:
         """Tell whether the member is a directory."""

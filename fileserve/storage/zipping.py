@@ -160,20 +160,15 @@ class ZipLayout:
         return end64 + _LOCATOR.pack(b"PK\6\7", 0, end, 1) + record
 
     def _name(self, member: int) -> bytes:
-        path = b"/".join((self.tree.components[0], *self.tree.path(member)))
-        return zip_name(path + b"/" if self.tree.is_directory(member) else path)
+        return zip_name(self.tree.archived_path(member))
 
     def _place_members(self) -> array[int]:
         """Set where each member begins and where the last one ends; return the lengths of names and extra fields."""
         tree, starts, lengths = self.tree, self.starts, array("I")
-        parents, modes, sizes = tree.parents, tree.statuses.modes, tree.statuses.sizes
-        directories = {0: b""}
+        modes, sizes = tree.statuses.modes, tree.statuses.sizes
         at = 0
-        for member, (component, mtime_ns) in enumerate(zip(tree.components, tree.statuses.mtimes_ns, strict=True)):
+        for member, (path, mtime_ns) in enumerate(zip(tree.archived_paths(), tree.statuses.mtimes_ns, strict=True)):
             starts[member] = at
-            path = directories[parents[member]] + component
-            if stat.S_ISDIR(modes[member]):
-                path = directories[member] = path + b"/"
             name_length = len(path) if path.isascii() else len(zip_name(path))
             lengths.append(name_length + (24 if _has_time_field(mtime_ns) else 15))
             size = sizes[member]

@@ -24,7 +24,7 @@ from fileserve.web.answering import AnswerFailed
 from fileserve.web.files import PAGE_SIZE, modified
 from fileserve.web.pages import readable_size
 from fileserve.web.problems import problem_of
-from fileserve.web.site import Site, href, site_of
+from fileserve.web.site import Site, href, origin, site_of
 
 SHOWN = 5
 LOOKED_AT = 20_000
@@ -40,7 +40,6 @@ _COMMON = frozenset(
         "of on or please show tell that the there this to want what when where which with you",
     )
 )
-_HOST = re.compile(r"[0-9A-Za-z.:\[\]_-]+")
 
 
 async def answer(scope: Scope, question: str, directory: Name) -> AsyncGenerator[str]:
@@ -70,12 +69,6 @@ def words_of(question: str) -> list[str]:
     words = (word.strip(".-_") for word in re.findall(r"[\w.+-]+", question.casefold()))
     meant = (word for word in words if len(word) >= SHORTEST and word not in _COMMON)
     return list(dict.fromkeys(meant))[:WORDS]
-
-
-def origin(scope: Scope) -> str:
-    """Return scheme, host and port as the client wrote them; a Host that is none is not repeated."""
-    host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
-    return f"{scope.get('scheme', 'http')}://{host if _HOST.fullmatch(host) else 'localhost'}"
 
 
 async def _search(site: Site, words: list[str], directory: Name) -> tuple[list[Name], bool]:

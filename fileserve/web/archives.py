@@ -13,7 +13,7 @@ from fileserve.storage.archive import Archive, Format
 from fileserve.storage.errors import NotFound
 from fileserve.storage.names import Name
 from fileserve.web.delivery import deliver
-from fileserve.web.describe import NS_PER_MS, NS_PER_S
+from fileserve.web.describe import NS_PER_MS, NS_PER_S, filename_of
 from fileserve.web.integrity import add_content_digest
 from fileserve.web.presence import Attended, while_present
 from fileserve.web.routes import Handler, NameRequest, site_path
@@ -66,7 +66,7 @@ def _describe(request: NameRequest, opened: Archive, name: Name, form: Format) -
     has another text, while a member has only just changed, as a file's is.
     """
     is_settled = opened.ctime_ns < request.now_ns - request.site.settings.weak_etag_ms * NS_PER_MS
-    directory = name[-1].decode("utf-8", "surrogateescape") if name else ROOT_NAME
+    directory = filename_of(name[-1]) if name else ROOT_NAME
     return Representation(
         length=opened.length,
         etag=EntityTag(opened.identity) if is_settled else EntityTag(opened.identity + "-new", weak=True),

@@ -25,12 +25,12 @@ from fileserve.storage.errors import StorageError
 from fileserve.storage.listing import Kind, Listing
 from fileserve.storage.names import Name, display_name
 from fileserve.web.access import Action, authorize, refuse_cross_site
-from fileserve.web.answerer import answer, origin
+from fileserve.web.answerer import answer
 from fileserve.web.answering import Answer
 from fileserve.web.events import EventStream
 from fileserve.web.files import modified
 from fileserve.web.problems import Problem, problem_of
-from fileserve.web.site import href, site_of
+from fileserve.web.site import href, origin, site_of
 
 ARRIVAL_S = 10.0  # a question fits into a few packets
 LISTED = 200  # entries of the folder that an upstream is told

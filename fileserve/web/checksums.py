@@ -14,10 +14,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from fileserve.semantics.digest import checksum_line
 from fileserve.storage.computation import Computation
 from fileserve.storage.errors import Busy, IsDirectory, NotFound, StorageError
-from fileserve.storage.names import Name
 from fileserve.storage.reader import OpenFile
 from fileserve.web.delivery import deliver_text
-from fileserve.web.describe import NS_PER_S
+from fileserve.web.describe import NS_PER_S, filename_of
 from fileserve.web.pages import readable_size
 from fileserve.web.presence import disconnected
 from fileserve.web.problems import Problem, problem_of
@@ -50,7 +49,9 @@ async def checksum(request: NameRequest) -> ASGIApp:
         return _Progress(request, opened)
     opened.close()
     text = checksum_line(digests.sha256, request.name[-1])
-    return deliver_text(request, text, PLAIN, _sidecar_name(request.name), opened.status.mtime_ns // NS_PER_S)
+    return deliver_text(
+        request, text, PLAIN, filename_of(request.name[-1]) + ".sha256", opened.status.mtime_ns // NS_PER_S
+    )
 
 
 class _Progress:
@@ -128,10 +129,6 @@ async def _start(send: Send, *, more_body: bool) -> None:
 
 async def _send_line(send: Send, line: bytes, *, more_body: bool = True) -> None:
     await send({"type": "http.response.body", "body": line, "more_body": more_body})
-
-
-def _sidecar_name(name: Name) -> str:
-    return name[-1].decode("utf-8", "surrogateescape") + ".sha256"
 
 
 def _is_directory(request: NameRequest) -> Problem:

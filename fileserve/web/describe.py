@@ -31,8 +31,13 @@ def describe(opened: OpenFile, name: Name, settings: Settings, now_ns: int) -> R
         etag=entity_tag(status, settings.etag, now_ns - settings.weak_etag_ms * NS_PER_MS),
         last_modified_s=status.mtime_ns // NS_PER_S,
         media_type=media_type(name[-1]),
-        filename=name[-1].decode("utf-8", "surrogateescape"),
+        filename=filename_of(name[-1]),
     )
+
+
+def filename_of(component: bytes) -> str:
+    """Return a name's component as a `Representation` has it: bytes that are no UTF-8 as surrogate escapes."""
+    return component.decode("utf-8", "surrogateescape")
 
 
 def entity_tag(status: FileStatus, made_of: Literal["inode", "portable"], settled_before_ns: int) -> EntityTag:

@@ -14,10 +14,10 @@ from fileserve.storage.errors import IsDirectory, NotFound
 from fileserve.storage.names import Name
 from fileserve.storage.reader import FileStatus, OpenFile
 from fileserve.web.delivery import deliver_text
-from fileserve.web.describe import NS_PER_S
+from fileserve.web.describe import NS_PER_S, filename_of
 from fileserve.web.problems import Problem
 from fileserve.web.routes import NameRequest
-from fileserve.web.site import href
+from fileserve.web.site import href, origin
 
 PLAIN = "text/plain; charset=utf-8"
 METALINK = "application/metalink4+xml"
@@ -47,7 +47,7 @@ async def _sha256(request: NameRequest, name: Name, opened: OpenFile) -> ASGIApp
     if digests is None:
         raise _not_known_yet(request, name, opened)
     text = checksum_line(digests.sha256, name[-1])
-    return deliver_text(request, text, PLAIN, _text(request.name[-1]), opened.status.mtime_ns // NS_PER_S)
+    return deliver_text(request, text, PLAIN, filename_of(request.name[-1]), opened.status.mtime_ns // NS_PER_S)
 
 
 async def _metalink(request: NameRequest, name: Name, opened: OpenFile) -> ASGIApp:
@@ -55,8 +55,10 @@ async def _metalink(request: NameRequest, name: Name, opened: OpenFile) -> ASGIA
     digests, pieces = await checksums.find(status), await checksums.find_pieces(status)
     if digests is None or pieces is None:
         raise _not_known_yet(request, name, opened, pieces=True)
-    text = metalink(_text(name[-1]), status.size, digests.sha256, pieces.length, pieces.sha256, _url(request, name))
-    return deliver_text(request, text, METALINK, _text(request.name[-1]), status.mtime_ns // NS_PER_S)
+    text = metalink(
+        filename_of(name[-1]), status.size, digests.sha256, pieces.length, pieces.sha256, _url(request, name)
+    )
+    return deliver_text(request, text, METALINK, filename_of(request.name[-1]), status.mtime_ns // NS_PER_S)
 
 
 def _not_known_yet(request: NameRequest, name: Name, opened: OpenFile, *, pieces: bool = False) -> Problem:
@@ -77,9 +79,4 @@ def _wait_s(status: FileStatus) -> int:
 
 def _url(request: NameRequest, name: Name) -> str:
     """Return the absolute URL of *name*, which a Metalink needs. RFC 5854 §4.2.16."""
-    host = request.fields.get("host", "localhost")
-    return f"{request.scope.get('scheme', 'http')}://{host}{href(request.scope, 'download', name)}"
-
-
-def _text(component: bytes) -> str:
-    return component.decode("utf-8", "surrogateescape")
+    return origin(request.scope) + href(request.scope, "download", name)

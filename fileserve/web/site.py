@@ -1,5 +1,6 @@
 """What the routes of one running application share: its settings, the served root and the URLs of names."""
 
+import re
 from dataclasses import dataclass
 
 from starlette.types import Scope
@@ -11,6 +12,8 @@ from fileserve.storage.index import Index
 from fileserve.storage.names import Name, quote_name
 from fileserve.storage.root import Root
 from fileserve.web.summing import Summing
+
+_HOST = re.compile(r"[0-9A-Za-z.:\[\]_-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +49,9 @@ def href(scope: Scope, route: str, name: Name, *, directory: bool = False) -> st
     """Return the URL of *name* under *route*, absolute within the host and beneath the root path of *scope*."""
     path = f"{scope.get('root_path', '')}/{route}/{quote_name(name)}"
     return path + "/" if directory and name else path
+
+
+def origin(scope: Scope) -> str:
+    """Return scheme, host and port as the client wrote them; a Host that is none is not repeated."""
+    host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+    return f"{scope.get('scheme', 'http')}://{host if _HOST.fullmatch(host) else 'localhost'}"
