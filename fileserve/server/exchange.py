@@ -122,7 +122,7 @@ class Exchange:
             "now_ns": self.instant,
             "unsent": self.unsent,
             "unacknowledged": self.unacknowledged,
-            "stalled": connection.wire.has_stalled,
+            "lost": connection.wire.loss,
             "leaving": connection.edge.leaving,
             "draining": connection.edge.draining,
         }

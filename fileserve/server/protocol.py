@@ -6,8 +6,8 @@ and ``scope["extensions"]["fileserve"]`` with these entries:
 
 - ``now_ns``: a callable; the instant of this response in nanoseconds, which is also its Date
 - ``unsent``: a callable; bytes of the announced content that the connection has not taken yet, also in a region
-- ``unacknowledged``: a callable; bytes of this connection that the peer's kernel has not taken yet, or had not when it
-  was lost; 0 when the next request has come. ``stalled``: a callable; whether it was reset because nothing was taken
+- ``unacknowledged``: a callable; bytes that the peer's kernel has not taken, even at the end; 0 after a next request
+- ``lost``: a callable; ``None``, or how the connection was lost: ``stalled`` (the peer took nothing) or ``left``
 - ``leaving``: an `asyncio.Event`, set when balancers should turn away; each connection ends after its response
 - ``draining``: an `asyncio.Event`, set when the server has begun to shut down; streams end themselves then
 

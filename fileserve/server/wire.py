@@ -83,9 +83,9 @@ class Wire:
         self._stalled = True
         self.abort(reset=True)
 
-    def has_stalled(self) -> bool:
-        """Tell whether the connection was reset because its peer took nothing."""
-        return self._stalled
+    def loss(self) -> str | None:
+        """Return how the connection was lost: ``stalled`` (its peer took nothing) or ``left``; else ``None``."""
+        return None if not self._lost else "stalled" if self._stalled else "left"
 
     def abort(self, *, reset: bool) -> None:
         """Close at once. A *reset* also drops what the kernel has queued, and does not look like a proper end."""
