@@ -178,6 +178,11 @@ class Settings(BaseSettings):
         description="Database of digests; without it one in the user's cache directory, else in each worker's memory.",
     )
     index_rows: int = Field(1_000_000, ge=100, description="Files whose digests are kept; the oldest are forgotten.")
+    event_rows: int = Field(
+        10_000,
+        ge=100,
+        description="Log records, and other events of each kind, that are kept; the oldest are forgotten.",
+    )
     chat: bool = Field(True, description="Answer questions about the files at /chat.")
     chat_base_url: Annotated[str, AfterValidator(_check_base_url)] = Field(
         "",
