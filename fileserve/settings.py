@@ -183,6 +183,9 @@ class Settings(BaseSettings):
         ge=100,
         description="Log records, and other events of each kind, that are kept; the oldest are forgotten.",
     )
+    resume_window: float = Field(
+        60, gt=0, description="Seconds in which a download that was broken off may go on and still counts as the same."
+    )
     chat: bool = Field(True, description="Answer questions about the files at /chat.")
     chat_base_url: Annotated[str, AfterValidator(_check_base_url)] = Field(
         "",

@@ -10,14 +10,16 @@ has, and never more.
 Leaves out: how much of a content was taken, which the socket knows, and whose responses belong together.
 """
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
 from fileserve.semantics.plan import Segment
 from fileserve.semantics.ranges import Span
 
-__all__ = ["Coverage", "taken_spans"]
+__all__ = ["Coverage", "goes_on", "taken_spans"]
 
+_GOES_ON = re.compile(r"bytes=0*[1-9][0-9]*-", re.ASCII | re.IGNORECASE)
 _MOST = 1024  # a thousand connections at once, each somewhere else in the file
 
 
@@ -35,6 +37,17 @@ def taken_spans(segments: Sequence[Segment], taken: int) -> Iterator[Span]:
         else:
             yield Span(segment.start, min(segment.stop, segment.start + taken))
             taken -= segment.length
+
+
+def goes_on(range_value: str | None) -> bool:
+    """Tell whether a Range value asks for all from some byte on: how a client goes on with what it has begun.
+
+    RFC 9110 §14.1.1. A range with an end is a part that is asked for by itself.
+
+    >>> goes_on("bytes=500-"), goes_on("bytes=0-"), goes_on("bytes=500-999"), goes_on("bytes=-500")
+    (True, False, False, False)
+    """
+    return range_value is not None and _GOES_ON.fullmatch(range_value) is not None
 
 
 class Coverage:

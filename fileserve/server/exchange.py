@@ -86,11 +86,13 @@ class Exchange:
             return self._send_file(self.connection.wire.sender, message)
         return self.cycle.send(message)
 
-    def unsent(self) -> int:
-        """Return how many bytes of the announced content the connection has not taken yet, once it is announced.
+    def unsent(self) -> int | None:
+        """Return how many bytes of the announced content the connection has not taken yet; ``None``: none is announced.
 
         Leans on uvicorn to take off ``expected_content_length`` what it writes, when it writes it.
         """
+        if not self.cycle.response_started:
+            return None
         sender = self.connection.wire.sender
         of_region = sender.unsent if sender is not None and self._is_newest() else 0
         return self.cycle.expected_content_length + of_region

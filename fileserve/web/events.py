@@ -16,6 +16,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
@@ -59,6 +60,15 @@ class Event:
     def encode(self) -> bytes:
         """Return the event as it stands in the stream."""
         return format_sse_event(data_str=self.data, event=self.name, id=self.id)
+
+
+class Batch(tuple[Event, ...]):
+    """Events for many subscribers, encoded once for all of them."""
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """The events as they stand in the stream."""
+        return _encode(tuple(self))
 
 
 class Source(Protocol):
@@ -114,7 +124,7 @@ class EventStream:
         last = self._source.start
         try:
             while events := await self._next(send):
-                await _send(send, b"".join([event.encode() for event in events]))
+                await _send(send, _encode(events))
                 last = events[-1].id
         except StorageError as error:
             log.warning("event stream ended: %s", error)
@@ -159,6 +169,10 @@ def _draining_of(scope: Scope) -> list[asyncio.Event]:
     """Return what our protocol sets when the server drains; other servers have nothing of the kind."""
     extension = scope.get("extensions", {}).get("fileserve", {})
     return [extension["draining"]] if "draining" in extension else []
+
+
+def _encode(events: Sequence[Event]) -> bytes:
+    return events.encoded if isinstance(events, Batch) else b"".join([event.encode() for event in events])
 
 
 async def _send(send: Send, body: bytes, *, more_body: bool = True) -> None:

@@ -95,6 +95,16 @@ class LogicalTransfer:
         """What tells it from others, in whichever worker it is folded."""
         return hashlib.sha256(repr((self.subject, self.began_s)).encode()).hexdigest()[:16]
 
+    def state(self, under_way: Sequence[Piece] = (), now_s: float | None = None) -> State:
+        """Return how far it has come with the pieces *under_way*."""
+        coverage = self.coverage.copy() if under_way else self.coverage
+        for piece in under_way:
+            for span in piece.spans:
+                coverage.add(span)
+        sent = self.sent + sum(piece.sent for piece in under_way)
+        rate = self.pace.step(sent, now_s if now_s is not None else self.last[0])
+        return State(sent, coverage, len(under_way), rate if under_way or now_s is None else 0.0)
+
     def add(self, piece: Piece) -> None:
         """Take in a piece that has ended."""
         at_s, end = piece.times[1], piece.end or End.LEFT
@@ -181,7 +191,7 @@ class Ledger:
         """Yield all logical transfers and how far they have come, those under way included."""
         busy = self._under_way()
         for subject, transfer in self._open.items():
-            yield transfer, _state(transfer, busy.get(subject, ()), now_s)
+            yield transfer, transfer.state(busy.get(subject, ()), now_s)
 
     def _of(self, piece: Piece) -> LogicalTransfer | None:
         """Return the logical transfer that *piece* belongs to; ``None``: there is no room for it."""
@@ -226,13 +236,3 @@ class Ledger:
                 for piece in pieces.values():
                     if piece.subject in self._open:
                         self._open[piece.subject].last = heard_s, End.LEFT
-
-
-def _state(transfer: LogicalTransfer, pieces: Sequence[Piece], now_s: float) -> State:
-    coverage = transfer.coverage.copy() if pieces else transfer.coverage
-    for piece in pieces:
-        for span in piece.spans:
-            coverage.add(span)
-    sent = transfer.sent + sum(piece.sent for piece in pieces)
-    rate = transfer.pace.step(sent, now_s)
-    return State(sent, coverage, len(pieces), rate if pieces else 0.0)

@@ -24,6 +24,7 @@ from fileserve.web.bus import open_bus
 from fileserve.web.indexing import index_all
 from fileserve.web.site import Site
 from fileserve.web.summing import Summing
+from fileserve.web.tracking import Tracking
 
 log = logging.getLogger("fileserve.index")
 
@@ -50,7 +51,8 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
         portable=settings.etag == "portable",
     )
     summing = Summing(root, checksums)
-    site = Site(settings, root, index, checksums, archives, summing, bus)
+    tracking = Tracking(bus, settings.resume_window)
+    site = Site(settings, root, index, checksums, archives, summing, bus, tracking)
     lock = path.with_suffix(".lock") if path is not None else None
     background = asyncio.ensure_future(index_all(site, lock)) if settings.index else None
     try:
@@ -62,6 +64,7 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
         await summing.close()
         archives.close()
         await checksums.close()
+        await tracking.close()
         await bus.close()
         index.close()
         root.close()

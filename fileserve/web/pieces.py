@@ -4,16 +4,19 @@ Workers tell each other pieces: of responses that have ended, as rows of the eve
 reports that are not kept. Both are JSON, which is read here alone.
 """
 
-import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 from typing import Any
 
 from fileserve.semantics.coverage import Coverage
 from fileserve.semantics.ranges import Span
 
-__all__ = ["End", "Others", "Piece", "Subject", "join", "read_piece"]
+__all__ = ["Backlog", "End", "Others", "Piece", "Subject", "join", "read_piece"]
+
+WAITING = 1000  # subjects whose pieces wait to be told
+TOLD = 25  # of them at a time
 
 
 class End(Enum):
@@ -119,6 +122,35 @@ def _spans_of(pieces: Iterable[Piece]) -> Collection[Span]:
     return [span for piece in pieces for span in piece.spans]
 
 
-def write_rows(pieces: Iterable[Piece | Others]) -> list[str]:
-    """Return each as one line of JSON."""
-    return [json.dumps(piece.to_json(), separators=(",", ":")) for piece in pieces]
+class Backlog:
+    """What has ended and is not told yet. Bounded: of more subjects than are kept, responses are only counted."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[tuple[Subject, End | None], list[Piece]] = {}
+        self._others = Others(0, 0)
+
+    def __bool__(self) -> bool:
+        return bool(self._pieces or self._others.count)
+
+    def add(self, piece: Piece) -> None:
+        """Take in a piece that has ended."""
+        known = self._pieces.get((piece.subject, piece.end))
+        if known is not None:
+            known.append(piece)
+        elif len(self._pieces) < WAITING:
+            self._pieces[piece.subject, piece.end] = [piece]
+        else:
+            self.count(1, piece.sent)
+
+    def count(self, count: int, sent: int) -> None:
+        """Count *count* responses in which *sent* bytes were sent."""
+        self._others = Others(self._others.count + count, self._others.sent + sent)
+
+    def take(self, *, with_others: bool) -> list[Piece | Others]:
+        """Return what is to be told now, one piece for each subject and end."""
+        keys = list(islice(self._pieces, TOLD))
+        told: list[Piece | Others] = [join(self._pieces.pop(key)) for key in keys]
+        if with_others and self._others.count:
+            told.append(self._others)
+            self._others = Others(0, 0)
+        return told

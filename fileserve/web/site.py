@@ -13,6 +13,7 @@ from fileserve.storage.names import Name, quote_name
 from fileserve.storage.root import Root
 from fileserve.web.bus import Bus
 from fileserve.web.summing import Summing
+from fileserve.web.tracking import Tracking
 
 _HOST = re.compile(r"[0-9A-Za-z.:\[\]_-]+")
 
@@ -28,6 +29,7 @@ class Site:
     archives: Archives
     summing: Summing
     bus: Bus
+    tracking: Tracking
 
 
 def site_of(scope: Scope) -> Site:
