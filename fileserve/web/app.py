@@ -22,10 +22,12 @@ from fileserve.web.digesting import digesting
 from fileserve.web.downloads import download
 from fileserve.web.files import files
 from fileserve.web.opening import open_site
+from fileserve.web.operator import absent, behind_link
 from fileserve.web.pages import browse, home
 from fileserve.web.problems import Problem, failure
 from fileserve.web.routes import NameRoutes
 from fileserve.web.tail import tail
+from fileserve.web.transfers import transfers
 
 NAME_ROUTES = {
     b"/": home,
@@ -38,6 +40,8 @@ NAME_ROUTES = {
     b"/checksum": checksum,
     b"/events/checksum": digesting,
     b"/events/tail": tail,
+    b"/events/transfers": transfers,
+    b"/live": behind_link(absent),
 }
 
 

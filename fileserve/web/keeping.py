@@ -71,8 +71,8 @@ class Keeper:
 
     async def run(self) -> None:
         """Wait to be elected, and keep."""
-        while not self._bus.is_elected:  # which the bus tells to those alone who ask
-            await asyncio.sleep(ELECTION_S)  # noqa: ASYNC110
+        while not self._bus.is_elected:  # noqa: ASYNC110  the bus tells only who asks
+            await asyncio.sleep(ELECTION_S)
         with self._bus.subscribe(PIECES) as news:
             await self._begin()
             self._news = news
