@@ -77,13 +77,20 @@ class Keeper:
             await self._begin()
             self._news = news
             while True:
-                await self._read()
-                self._tell_ended()
-                if self.is_watched and time.monotonic() >= self._publish_at_s:
-                    self._publish_all()
+                try:
+                    await self._keep()
+                except Exception:  # ours; what comes next is to be kept all the same
+                    log.exception("transfers were not kept as they should be")
+                    await asyncio.sleep(RETRY_S)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._pause_s()):
                         await news.changed()
+
+    async def _keep(self) -> None:
+        await self._read()
+        self._tell_ended()
+        if self.is_watched and time.monotonic() >= self._publish_at_s:
+            self._publish_all()
 
     async def _begin(self) -> None:
         """Fold what is kept."""
@@ -124,7 +131,7 @@ class Keeper:
 
     def _tell_ended(self) -> None:
         for transfer, outcome in self._ledger.end(time.time()):
-            told = told_of(transfer, transfer.state(), outcome)
+            told = told_of(transfer, transfer.state((), transfer.last[0]), outcome)
             subject = transfer.subject
             told |= {"etag": subject.etag, "ranges": list(_ranges(transfer))}
             self._bus.append(ENDED, json.dumps(told))
@@ -155,6 +162,8 @@ def told_of(transfer: LogicalTransfer, state: State, outcome: Outcome | None = N
     subject, covered = transfer.subject, state.coverage.covered
     left_s = (subject.length - covered) / state.rate if state.rate else None
     now_s = time.time() if state.connections else transfer.last[0]
+    passed_s = max(0.0, now_s - transfer.began_s)
+    mean = state.sent / passed_s if passed_s else 0.0
     return {
         "id": transfer.id,
         "client": subject.client,
@@ -164,13 +173,13 @@ def told_of(transfer: LogicalTransfer, state: State, outcome: Outcome | None = N
         "sent": state.sent,
         "covered": covered,
         "share": round(covered / subject.length, 4),
-        "rate": round(state.rate, 1),
+        "rate": round(state.rate if outcome is None else mean, 1),
         "left_s": round(left_s, 1) if left_s is not None and outcome is None else None,
         "connections": state.connections,
         "began": round(transfer.began_s, 3),
         "from": transfer.first,
         "outcome": outcome.value if outcome is not None else None,
-        "seconds": round(max(0.0, now_s - transfer.began_s), 3),
+        "seconds": round(passed_s, 3),
     }
 
 

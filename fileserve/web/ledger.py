@@ -95,15 +95,15 @@ class LogicalTransfer:
         """What tells it from others, in whichever worker it is folded."""
         return hashlib.sha256(repr((self.subject, self.began_s)).encode()).hexdigest()[:16]
 
-    def state(self, under_way: Sequence[Piece] = (), now_s: float | None = None) -> State:
+    def state(self, under_way: Sequence[Piece], now_s: float) -> State:
         """Return how far it has come with the pieces *under_way*."""
         coverage = self.coverage.copy() if under_way else self.coverage
         for piece in under_way:
             for span in piece.spans:
                 coverage.add(span)
         sent = self.sent + sum(piece.sent for piece in under_way)
-        rate = self.pace.step(sent, now_s if now_s is not None else self.last[0])
-        return State(sent, coverage, len(under_way), rate if under_way or now_s is None else 0.0)
+        rate = self.pace.step(sent, now_s)
+        return State(sent, coverage, len(under_way), rate if under_way else 0.0)
 
     def add(self, piece: Piece) -> None:
         """Take in a piece that has ended."""
@@ -118,7 +118,9 @@ class LogicalTransfer:
         self.last = max(at_s, last_s), end
 
     def widen(self, piece: Piece) -> None:
-        """Take in where *piece* begins: one before the floor wants more."""
+        """Take in where *piece* begins: before the floor it wants more; of those that begin together, one is first."""
+        if piece.times[0] < self.began_s + TOGETHER_S:
+            self.first = min(self.first, piece.first)
         if piece.first < self.floor:
             self.floor = piece.floor
 

@@ -36,9 +36,17 @@ UNIX = "unix"  # what a client without an address is called
 class Request(Protocol):
     """What is asked of a request."""
 
-    scope: Scope
-    name: Name
-    fields: Mapping[str, str]
+    @property
+    def scope(self) -> Scope:
+        """ASGI's."""
+
+    @property
+    def name(self) -> Name:
+        """What it names."""
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """Its header fields."""
 
     @property
     def client(self) -> str | None:
@@ -131,11 +139,16 @@ class Progress:
         self._teller = teller
         self._ids = map(f"{worker}-{{:x}}".format, itertools.count())
         self._small: list[tuple[Sent, Origin]] = []
-        self._live: set[Live] = set()
+        self._live: dict[Live, None] = {}  # in the order of their beginning
         self._backlog = Backlog()
         self._timer: asyncio.TimerHandle | None = None
         self._turn = 0
         self._has_told = False  # that anything is under way
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is under way or to be told, and nothing runs."""
+        return self._timer is None
 
     def note(self, sent: Sent, origin: Origin) -> None:
         """Take note of a small answer that was handed over whole."""
@@ -149,7 +162,7 @@ class Progress:
     def begin(self, sent: Sent, origin: Origin) -> Live:
         """Enter a response whose head was sent. Its end is to be set, however it ends."""
         live = Live(sent, origin, next(self._ids))
-        self._live.add(live)
+        self._live[live] = None
         if self._timer is None:
             self._wait()
         return live
@@ -187,10 +200,10 @@ class Progress:
         for sent, origin in small:
             live = Live(sent, origin, next(self._ids))
             live.end = End.TAKEN
-            self._live.add(live)
+            self._live[live] = None
         settled = [(live, end) for live in self._live if live.end is not None and (end := live.settle()) is not None]
         for live, end in settled:
-            self._live.discard(live)
+            del self._live[live]
             self._backlog.add(live.piece(end, now_s))
         return [live for live, _ in settled]
 

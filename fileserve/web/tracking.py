@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from fileserve.web.bus import Bus
@@ -78,7 +79,10 @@ class Tracking:
             )
 
     def _hear(self, message: bytes) -> None:
-        match json.loads(message):
+        values: Any = None
+        with suppress(ValueError):  # a worker of another version
+            values = json.loads(message)
+        match values:
             case {"watch": 1}:
                 self.keeper.watch()
             case {"under_way": [worker, pieces]}:
