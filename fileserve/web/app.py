@@ -18,7 +18,6 @@ from fileserve.web import assets, openapi, operations
 from fileserve.web.archives import archive, archive_of_root
 from fileserve.web.chat import chat_routes
 from fileserve.web.checksums import checksum
-from fileserve.web.digesting import digesting
 from fileserve.web.downloads import download
 from fileserve.web.files import files
 from fileserve.web.opening import open_site
@@ -26,8 +25,7 @@ from fileserve.web.operator import absent, behind_link
 from fileserve.web.pages import browse, home
 from fileserve.web.problems import Problem, failure
 from fileserve.web.routes import NameRoutes
-from fileserve.web.tail import tail
-from fileserve.web.transfers import transfers
+from fileserve.web.topics import TOPICS, events, stream_of
 
 NAME_ROUTES = {
     b"/": home,
@@ -38,9 +36,8 @@ NAME_ROUTES = {
     b"/archive.tar": archive_of_root(Format.TAR),
     b"/archive.zip": archive_of_root(Format.ZIP),
     b"/checksum": checksum,
-    b"/events/checksum": digesting,
-    b"/events/tail": tail,
-    b"/events/transfers": transfers,
+    **{f"/events/{name}".encode(): stream_of(topic) for name, topic in TOPICS.items()},
+    b"/events": events,
     b"/live": behind_link(absent),
 }
 

@@ -41,7 +41,7 @@ _thread = threading.local()
 
 
 class Subscription:
-    """One subscriber's wait for new rows of *topics*; of none: of all. It counts while it is a context."""
+    """One subscriber's wait for new rows of *topics*, or of all where there are none, until ``close``."""
 
     __slots__ = ("_bus", "_changed", "_topics")
 
@@ -49,12 +49,16 @@ class Subscription:
         self._bus = bus
         self._topics = topics
         self._changed = asyncio.Event()
+        bus.add(self)
 
     def __enter__(self) -> "Subscription":
-        self._bus.add(self)
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Be told of nothing more."""
         self._bus.remove(self)
 
     async def changed(self) -> None:

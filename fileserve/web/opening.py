@@ -22,6 +22,7 @@ from fileserve.storage.index import Index
 from fileserve.storage.root import Root
 from fileserve.web.bus import open_bus
 from fileserve.web.indexing import index_all
+from fileserve.web.recording import recording
 from fileserve.web.site import Site
 from fileserve.web.summing import Summing
 from fileserve.web.tracking import Tracking
@@ -56,7 +57,8 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
     lock = path.with_suffix(".lock") if path is not None else None
     background = asyncio.ensure_future(index_all(site, lock)) if settings.index else None
     try:
-        yield site
+        with recording(bus):
+            yield site
     finally:
         if background is not None:
             background.cancel()

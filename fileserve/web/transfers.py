@@ -10,30 +10,16 @@ row's number.
 import re
 from collections.abc import Sequence
 
-from starlette.types import ASGIApp
-
-from fileserve.storage.errors import NotFound
-from fileserve.web.access import Action, authorize
 from fileserve.web.bus import Bus, RowsForgotten
-from fileserve.web.events import Event, EventStream, Source, answer_head, last_event_id, reset
+from fileserve.web.events import Event, Source, reset
 from fileserve.web.feed import Feed, Queue, finished, lost
 from fileserve.web.keeping import ENDED
 from fileserve.web.routes import NameRequest
 
-__all__ = ["open_transfers", "transfers"]
+__all__ = ["open_transfers"]
 
 READ = 500
 _ID = re.compile(r"([0-9a-f]+)-([0-9]{1,18})")
-
-
-async def transfers(request: NameRequest) -> ASGIApp:
-    """Answer the operator with the events. HEAD opens none."""
-    authorize(request.scope, Action.OPERATE)
-    if request.name:
-        raise NotFound
-    if request.scope["method"] == "HEAD":
-        return answer_head
-    return EventStream(await open_transfers(request, last_event_id(request)))
 
 
 async def open_transfers(request: NameRequest, told: str | None) -> Source:
