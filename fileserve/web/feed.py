@@ -86,14 +86,15 @@ class Feed:
             self._task = asyncio.ensure_future(self._run())
         return await asyncio.shield(self._first_row)
 
-    def leave(self, queue: Queue) -> None:
+    async def leave(self, queue: Queue) -> None:
         """Put nothing more into *queue*. With the last one, the feed rests."""
         self._queues.discard(queue)
         if not self._queues and self._task is not None:
-            self._task.cancel()
-            self._task = None
+            task, self._task = self._task, None
             self._published = None
             self._first_row = asyncio.get_running_loop().create_future()
+            task.cancel()
+            await asyncio.wait((task,))
 
     async def close(self) -> None:
         """End the task."""
@@ -129,34 +130,35 @@ class Feed:
                 if time.monotonic() >= watch_at_s:
                     self._watch()
                     watch_at_s = time.monotonic() + WATCHING_S
-                try:
-                    rows = await self._bus.after(self._row, (ENDED,), READ)
-                except RowsForgotten as forgotten:
-                    self._row = forgotten.row
-                    self._tell([lost("slow", self.id)])
-                    continue
-                except Unreadable:  # the bus says so in the log
-                    await asyncio.sleep(RETRY_S)
-                    continue
-                self._take(rows)
+                pause_s = 0.0 if await self._read() else watch_at_s - time.monotonic()
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(watch_at_s - time.monotonic() if len(rows) < READ else 0):
+                    async with asyncio.timeout(pause_s):
                         await news.changed()
+
+    async def _read(self) -> bool:
+        """Tell of rows that have come, and return whether there are more."""
+        try:
+            rows = await self._bus.after(self._row, (ENDED,), READ)
+        except RowsForgotten as forgotten:
+            self._row = forgotten.row
+            self._tell([lost("slow", self.id)])
+            return True
+        except Unreadable:  # the bus says so in the log
+            await asyncio.sleep(RETRY_S)
+            return True
+        if rows:
+            self._row = rows[-1].id
+            if self._published is not None:
+                for row in rows:
+                    self._published.forget(row)
+            self._tell(finished(self._bus.boot, rows))
+        return len(rows) == READ
 
     async def _newest(self) -> int:
         while True:
             with suppress(Unreadable):
                 return await self._bus.newest()
             await asyncio.sleep(RETRY_S)
-
-    def _take(self, rows: Sequence[Row]) -> None:
-        if not rows:
-            return
-        self._row = rows[-1].id
-        if self._published is not None:
-            for row in rows:
-                self._published.forget(row)
-        self._tell(finished(self._bus.boot, rows))
 
     def _tell(self, events: Sequence[Event]) -> None:
         batch = Batch(events)

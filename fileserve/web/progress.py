@@ -104,9 +104,11 @@ class Live:
         """Return how it ended; ``None``: its last bytes are on their way."""
         if self.end is End.FAILED or self.end is None:
             return self.end
-        if self.end is End.TAKEN and self.taken() == self.sent.plan.content_length:
+        if self._extension is None or "lost" not in self._extension:
+            return self.end
+        if self.taken() == self.sent.plan.content_length:
             return End.TAKEN
-        lost = self._extension["lost"]() if self._extension and "lost" in self._extension else "left"
+        lost = self._extension["lost"]()
         if lost is None:
             return None if self.end is End.TAKEN else self.end
         return End(lost)

@@ -24,7 +24,7 @@ from fileserve.semantics.representation import Representation
 from fileserve.storage.errors import ContentChanged, StorageError
 from fileserve.storage.reader import FileRegion
 from fileserve.web.pieces import End
-from fileserve.web.presence import disconnected
+from fileserve.web.presence import ClientLeft, disconnected
 from fileserve.web.problems import problem_of
 from fileserve.web.routes import NameRequest
 
@@ -163,8 +163,10 @@ class Transfer:
         try:
             async for data in self._chunks(min(limit, self.chunk_size)):
                 if disconnect.done():
-                    return
+                    raise ClientLeft
                 await self._send_bytes(send, data)
+            if disconnect.done():  # while the last bytes were sent: a server may say nothing of those that it dropped
+                raise ClientLeft
         finally:
             disconnect.cancel()
 

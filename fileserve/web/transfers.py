@@ -29,7 +29,7 @@ async def open_transfers(request: NameRequest, told: str | None) -> Source:
     try:
         row = await feed.join(queue)
     except BaseException:
-        feed.leave(queue)
+        await feed.leave(queue)
         raise
     parts = _ID.fullmatch(told or "")
     position = int(parts[2]) if parts and parts[1] == site.bus.boot else None
@@ -62,7 +62,7 @@ class _Transfers:
 
     async def close(self) -> None:
         """Leave the feed."""
-        self._feed.leave(self._queue)
+        await self._feed.leave(self._queue)
 
     async def _catch_up(self) -> Sequence[Event]:
         """Return what finished while the client was away."""

@@ -96,10 +96,12 @@ class TestEnd:
             pytest.param(End.TAKEN, told(unsent=None, lost="left"), End.LEFT, id="the_client_had_left_before_it_began"),
             pytest.param(End.TAKEN, told(unsent=1, lost="left"), End.LEFT, id="the_last_message_was_not_written"),
             pytest.param(End.LEFT, told(unsent=1, lost="left"), End.LEFT, id="the_client_left_in_the_middle"),
+            pytest.param(End.LEFT, told(lost="left"), End.TAKEN, id="the_client_left_when_it_had_all"),
             pytest.param(End.LEFT, told(unsent=1, lost="stalled"), End.STALLED, id="the_client_took_nothing_more"),
             pytest.param(End.LEFT, told(unsent=1), End.LEFT, id="it_was_cancelled_before_the_connection_was_lost"),
             pytest.param(End.FAILED, told(unsent=1), End.FAILED, id="the_content_failed"),
             pytest.param(End.TAKEN, None, End.TAKEN, id="another_server_tells_nothing"),
+            pytest.param(End.LEFT, None, End.LEFT, id="another_server_tells_of_who_left"),
             pytest.param(End.TAKEN, {"now_ns": None}, End.TAKEN, id="a_server_that_tells_less"),
         ],
     )
