@@ -87,12 +87,15 @@ def open_index(settings: Settings, real_root: Path) -> tuple[Index, Path | None]
 def _places(settings: Settings, real_root: Path) -> list[Path]:
     if settings.index_file is not None:
         return [settings.index_file.resolve()]
-    name = _name("digests", real_root)
+    places = [place / _name("digests", real_root) for place in _cache_places()]
+    return [place for place in places if not place.is_relative_to(real_root)]
+
+
+def _cache_places() -> list[Path]:
     caches = [Path(os.environ[key]) for key in ("CACHE_DIRECTORY", "XDG_CACHE_HOME") if os.environ.get(key)]
     with suppress(RuntimeError):  # there is no home
         caches.append(Path.home() / ".cache")
-    places = [(cache / "fileserve" / name).resolve() for cache in caches]
-    return [place for place in places if not place.is_relative_to(real_root)]
+    return [(cache / "fileserve").resolve() for cache in caches]
 
 
 def _name(kind: str, real_root: Path) -> str:

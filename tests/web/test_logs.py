@@ -297,8 +297,7 @@ async def test_a_failure_of_the_log_of_events_is_an_error_event(client: Client) 
         bus = client.state["site"].bus
         bus._recent = None
         bus._log.close()
-        for subscription in bus._subscriptions:
-            subscription.tell()
+        bus._subscriptions.tell(None)
         error = (await subscriber.events())[-1]
     assert error.type == "error"
     assert "cannot be read" in json.loads(error.data)["detail"]
