@@ -18,10 +18,11 @@ from contextlib import suppress
 from typing import Any
 
 from fileserve.storage.errors import Unreadable
-from fileserve.web.bus import Bus, Row, RowsForgotten, Subscription
+from fileserve.web.bus import Bus, Row, RowsForgotten
 from fileserve.web.ledger import Ledger, LogicalTransfer, Outcome, State
 from fileserve.web.pieces import Others, Piece, Subject, read_piece
 from fileserve.web.progress import PACE_S
+from fileserve.web.subscriptions import Subscription
 
 __all__ = ["ENDED", "PIECES", "WATCH_S", "Keeper", "Publish"]
 
@@ -61,13 +62,13 @@ class Keeper:
         was_watched, self._watched_until_s = self.is_watched, time.monotonic() + WATCH_S
         if not was_watched and self._news is not None:
             self._publish_at_s = time.monotonic()
-            self._news.tell()
+            self._news.tell(None)
 
     def report(self, worker: str, pieces: Sequence[Piece]) -> None:
         """Take what is under way in *worker*."""
         if self._news is not None:
             self._ledger.report(worker, pieces, time.time())
-            self._news.tell()
+            self._news.tell(None)
 
     async def run(self) -> None:
         """Wait to be elected, and keep."""
