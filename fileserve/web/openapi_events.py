@@ -54,7 +54,7 @@ _LOGS = (
 )
 _TRANSFERS = (
     "Follow who downloads what",
-    "Named events with JSON: snapshot tells all logical transfers under way, started and progress one, finished how one "
+    "Named events with JSON: snapshot tells all logical transfers under way, started and progress one, finished how it "
     "ended. lost tells that some ends are missing, reset that the id was not understood. Needs the operator's token.",
 )
 _SEVERAL = (
