@@ -70,6 +70,8 @@ class Exchange:
             self._give_up("left unfinished by the application")
         finally:
             self._prepare_fields(())  # of the answer 500 that uvicorn may send now
+            # The extension knows the exchange, which knows the scope: a circle that only the collector would undo.
+            scope.pop("extensions", None)  # type: ignore[typeddict-item]
             self.connection.end(self)
 
     def send(self, message: Message) -> Coroutine[Any, Any, None]:

@@ -13,7 +13,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Mapping, Sequence
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from starlette.types import Scope
 
@@ -28,7 +28,7 @@ __all__ = ["PACE_S", "Live", "Progress", "Sent", "Teller"]
 
 PACE_S = 0.25
 UNWATCHED = 8  # turns between two reports of what is under way while nobody watches
-SMALL = 256  # small answers kept for a turn
+SMALL = 64  # small answers kept for a turn; each keeps its request from being freed, which the collector then looks at
 COUNTED = 4  # turns between two rows of what was only counted
 UNIX = "unix"  # what a client without an address is called
 
@@ -54,6 +54,7 @@ class Request(Protocol):
 
 
 Origin: TypeAlias = tuple[Request, Representation, str]  # who asked, for what, and by which route
+Extension: TypeAlias = Mapping[str, Any]  # what the server tells of a response
 
 
 class Sent(Protocol):
@@ -82,14 +83,14 @@ class Live:
 
     __slots__ = ("_extension", "_origin", "_subject", "began_s", "end", "id", "is_told", "sent")
 
-    def __init__(self, sent: Sent, origin: Origin, id: str) -> None:
+    def __init__(self, sent: Sent, origin: Origin, extension: Extension | None, id: str) -> None:
         self.sent = sent
         self._origin = origin
         self.id = id
         self.began_s = time.time()
         self.end: End | None = None  # how the sending ended; of what was sent, less may have been taken
         self.is_told = False
-        self._extension = origin[0].scope.get("extensions", {}).get("fileserve")
+        self._extension = extension
         self._subject: Subject | None = None
 
     def taken(self) -> int:
@@ -140,7 +141,7 @@ class Progress:
     def __init__(self, teller: Teller, worker: str) -> None:
         self._teller = teller
         self._ids = map(f"{worker}-{{:x}}".format, itertools.count())
-        self._small: list[tuple[Sent, Origin]] = []
+        self._small: list[tuple[Sent, Origin, Extension | None]] = []
         self._live: dict[Live, None] = {}  # in the order of their beginning
         self._backlog = Backlog()
         self._timer: asyncio.TimerHandle | None = None
@@ -155,7 +156,7 @@ class Progress:
     def note(self, sent: Sent, origin: Origin) -> None:
         """Take note of a small answer that was handed over whole."""
         if len(self._small) < SMALL:
-            self._small.append((sent, origin))
+            self._small.append((sent, origin, _told_by(origin)))
         else:
             self._backlog.count(1, sent.plan.content_length)
         if self._timer is None:
@@ -163,7 +164,7 @@ class Progress:
 
     def begin(self, sent: Sent, origin: Origin) -> Live:
         """Enter a response whose head was sent. Its end is to be set, however it ends."""
-        live = Live(sent, origin, next(self._ids))
+        live = Live(sent, origin, _told_by(origin), next(self._ids))
         self._live[live] = None
         if self._timer is None:
             self._wait()
@@ -199,8 +200,8 @@ class Progress:
     def _end_settled(self, now_s: float) -> list[Live]:
         """Take the responses out whose end is known, and return them."""
         small, self._small = self._small, []
-        for sent, origin in small:
-            live = Live(sent, origin, next(self._ids))
+        for sent, origin, extension in small:
+            live = Live(sent, origin, extension, next(self._ids))
             live.end = End.TAKEN
             self._live[live] = None
         settled = [(live, end) for live in self._live if live.end is not None and (end := live.settle()) is not None]
@@ -222,3 +223,9 @@ class Progress:
         pieces = self._backlog.take(with_others=with_others)
         if pieces:
             self._teller.tell_ended(pieces)
+
+
+def _told_by(origin: Origin) -> Extension | None:
+    """Return what the server tells of the response, during it and later; to be taken while it lasts."""
+    extension: Extension | None = origin[0].scope.get("extensions", {}).get("fileserve")
+    return extension

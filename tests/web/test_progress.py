@@ -107,13 +107,13 @@ class TestEnd:
     )
     def test_it_is_known(self, end: End | None, told: dict[str, Any] | None, expected: End | None) -> None:
         asked = Asked(told)
-        live = Live(sent_of(asked), asked.origin, "id")
+        live = Live(sent_of(asked), asked.origin, asked.told, "id")
         live.end = end
         assert live.settle() is expected
 
     def test_of_another_server_what_was_handed_over_counts(self) -> None:
         asked = Asked()
-        live = Live(sent_of(asked, left=400), asked.origin, "id")
+        live = Live(sent_of(asked, left=400), asked.origin, asked.told, "id")
         live.end = End.LEFT
         assert (live.settle(), live.taken()) == (End.LEFT, 600)
 
@@ -137,7 +137,7 @@ def test_a_piece_tells_what_was_taken(
     sent = sent_of(asked)
     taken = min(taken, sent.plan.content_length)
     asked.told = told(unacknowledged=sent.plan.content_length - taken)
-    piece = Live(sent, asked.origin, "id").piece(None, 5)
+    piece = Live(sent, asked.origin, asked.told, "id").piece(None, 5)
     assert piece.subject == Subject("192.0.2.1", "download", "films/a�.mkv", '"tag"', LENGTH)
     assert (piece.sent, piece.spans) == (taken, tuple(Span(*span) for span in spans))
     assert (piece.first, piece.floor) == (first, floor)
@@ -145,7 +145,7 @@ def test_a_piece_tells_what_was_taken(
 
 def test_a_client_without_an_address_and_a_name_without_components_are_told_too() -> None:
     asked = Asked(name=(), client=None)
-    subject = Live(sent_of(asked), asked.origin, "id").subject
+    subject = Live(sent_of(asked), asked.origin, asked.told, "id").subject
     assert (subject.client, subject.path) == ("unix", "name")
 
 
