@@ -1,10 +1,10 @@
 """``Progress``: the responses of one worker that are under way, and what was taken of those that have ended.
 
 In the path of a request there is next to nothing: a small answer is appended to a list, a large one is entered when it
-begins and marked when it ends. All else is done four times a second for all of them together, while there are any:
-whether all bytes are with the client, how many are where it left, and what others are told. How far a response has come
-is asked of the server then, and counted nowhere. Servers other than ours tell nothing; there, what was handed to them
-counts as taken.
+begins and marked when it ends. All else is done in turns for all of them together, while there are any, each second and
+more often for who watches: whether all bytes are with the client, how many are where it left, and what others are told.
+How far a response has come is asked of the server then, and counted nowhere. Servers other than ours tell nothing;
+there, what was handed to them counts as taken.
 
 Bounded: small answers and ended pieces beyond what is kept for a turn are counted, and not told one by one.
 """
@@ -13,6 +13,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from starlette.types import Scope
@@ -24,12 +25,9 @@ from fileserve.semantics.representation import Representation
 from fileserve.storage.names import Name, display_name
 from fileserve.web.pieces import Backlog, End, Others, Piece, Subject
 
-__all__ = ["PACE_S", "Live", "Progress", "Sent", "Teller"]
+__all__ = ["Live", "Progress", "Sent", "Teller"]
 
-PACE_S = 0.25
-UNWATCHED = 8  # turns between two reports of what is under way while nobody watches
 SMALL = 64  # small answers kept for a turn; each keeps its request from being freed, which the collector then looks at
-COUNTED = 4  # turns between two rows of what was only counted
 UNIX = "unix"  # what a client without an address is called
 
 
@@ -62,6 +60,19 @@ class Sent(Protocol):
 
     plan: ResponsePlan
     left: int  # bytes of content that were not handed over yet
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How often there is a turn, and in which of them is told what is under way, and what was only counted."""
+
+    pace_s: float
+    under_way: int
+    counted: int
+
+
+WATCHED = Rhythm(0.05, 5, 20)
+UNWATCHED = Rhythm(1.0, 2, 1)
 
 
 class Teller(Protocol):
@@ -183,15 +194,21 @@ class Progress:
             self._timer.cancel()
 
     def _wait(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(PACE_S, self._take_turn)
+        pace_s = self._rhythm.pace_s
+        self._timer = asyncio.get_running_loop().call_later(pace_s, self._take_turn)
+
+    @property
+    def _rhythm(self) -> Rhythm:
+        return WATCHED if self._teller.is_watched else UNWATCHED
 
     def _take_turn(self) -> None:
         now_s = time.time()
         ended = self._end_settled(now_s)
         self._turn += 1
-        if self._teller.is_watched or self._turn % UNWATCHED == 0:
+        rhythm = self._rhythm
+        if self._turn % rhythm.under_way == 0:
             self._tell_under_way(ended, now_s)
-        self._tell_ended(with_others=self._turn % COUNTED == 0)
+        self._tell_ended(with_others=self._turn % rhythm.counted == 0)
         if self._live or self._small or self._backlog:
             self._wait()
         else:

@@ -13,11 +13,12 @@ from fileserve.semantics.representation import Representation
 from fileserve.semantics.validators import EntityTag
 from fileserve.web import pieces, progress
 from fileserve.web.pieces import Backlog, End, Others, Piece, Subject
-from fileserve.web.progress import SMALL, UNWATCHED, Live, Origin, Progress
+from fileserve.web.progress import SMALL, Live, Origin, Progress, Rhythm
 
 LENGTH = 1000
 REPRESENTATION = Representation(LENGTH, EntityTag("tag"), 0, "text/plain", "name")
 PATIENCE_S = 10
+SELDOM = 8
 
 
 @dataclass
@@ -72,7 +73,8 @@ class Told:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Turns follow each other at once."""
-    monkeypatch.setattr(progress, "PACE_S", 0)
+    monkeypatch.setattr(progress, "WATCHED", Rhythm(0, 1, 1))
+    monkeypatch.setattr(progress, "UNWATCHED", Rhythm(0, SELDOM, 1))
 
 
 async def rest(one: Progress) -> None:
@@ -188,11 +190,11 @@ async def test_who_watches_is_told_at_each_turn_and_others_seldom() -> None:
     teller, asked = Told(), Asked(told(unsent=500))
     one = Progress(teller, "worker")
     live = one.begin(sent_of(asked), asked.origin)
-    for _ in range(4 * UNWATCHED):
+    for _ in range(4 * SELDOM):
         await asyncio.sleep(0)
     seldom = len(teller.under_way)
     teller.is_watched = True
-    for _ in range(4 * UNWATCHED):
+    for _ in range(4 * SELDOM):
         await asyncio.sleep(0)
     assert 1 <= seldom < len(teller.under_way) - seldom
     assert [piece.ids for piece in teller.under_way[-1]] == [(live.id,)]
