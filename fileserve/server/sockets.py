@@ -36,9 +36,16 @@ def is_tcp(sock: Socket) -> bool:
     return sock.family in (socket.AF_INET, socket.AF_INET6)
 
 
+def address_of(name: object) -> tuple[str, int | None] | None:
+    """Return what ASGI calls a socket of the name *name*: host and port, or a path alone; ``None`` for a nameless one."""
+    if isinstance(name, tuple):
+        return str(name[0]), int(name[1])
+    return (name, None) if isinstance(name, str) and name else None
+
+
 def tune(sock: Socket) -> None:
-    """Set the options that a connection has for all its life, on Linux."""
-    if not LINUX or not is_tcp(sock):
+    """Set the options that a connection has for all its life, on Linux; done on a listener, its connections have them."""
+    if not LINUX or not is_tcp(sock) or sock.getsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT) == NOTSENT_LOWAT:
         return
     plain = socket.socket(sock.family, sock.type, sock.proto, sock.fileno())  # uvloop makes one for each option
     try:

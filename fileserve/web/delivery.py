@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Literal
 
-from fileserve.semantics.plan import plan_download
+from fileserve.semantics.plan import ResponsePlan, plan_download
 from fileserve.semantics.representation import Representation
 from fileserve.semantics.validators import EntityTag
 from fileserve.storage.reader import FileRegion
@@ -45,6 +45,11 @@ def deliver(
     except BaseException:
         content.close()
         raise
+    return send_planned(request, plan, content, is_prompt=is_prompt)
+
+
+def send_planned(request: NameRequest, plan: ResponsePlan, content: Content, *, is_prompt: bool = True) -> Transfer:
+    """Return the response that sends *plan*, and owns *content*; *is_prompt* is `Transfer`'s."""
     return Transfer(plan, content, request.site.settings.chunk_size, is_prompt=is_prompt)
 
 

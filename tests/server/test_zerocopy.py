@@ -11,7 +11,7 @@ import pytest
 
 from fileserve import disk
 from fileserve.server import sockets
-from fileserve.server.zerocopy import SPAN, Disconnected, FileEnded, Sender
+from fileserve.server.zerocopy import FIRST_SPAN, SPAN, Disconnected, FileEnded, Sender
 from tests.server.harness import wait_until
 
 MIB = 1 << 20
@@ -73,8 +73,10 @@ async def test_each_span_has_a_turn_of_the_loop(
         await sender.send(source, offset, 8 * MIB)
     sender.release()
     sender.lose()
-    assert all(count <= SPAN for _, count in calls)
-    assert len(calls) == 24 * MIB // SPAN
+    counts = [count for _, count in calls]
+    assert counts[:4] == [FIRST_SPAN, 2 * FIRST_SPAN, 4 * FIRST_SPAN, SPAN]  # they double up to the longest
+    assert all(count == SPAN for count in counts[4:] if count != FIRST_SPAN)  # once, what is left of the first region
+    assert sum(counts) == 24 * MIB
     assert len({turn for turn, _ in calls}) >= len(calls) - 1  # the first goes out at once, before its turn
 
 
