@@ -44,8 +44,8 @@ def address_of(name: object) -> tuple[str, int | None] | None:
 
 
 def tune(sock: Socket) -> None:
-    """Set the options that a connection has for all its life, on Linux; done on a listener, its connections have them."""
-    if not LINUX or not is_tcp(sock) or sock.getsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT) == NOTSENT_LOWAT:
+    """Set the options that a connection has for all its life, on Linux. What a listener has, its connections inherit."""
+    if not LINUX or not is_tcp(sock):
         return
     plain = socket.socket(sock.family, sock.type, sock.proto, sock.fileno())  # uvloop makes one for each option
     try:

@@ -14,7 +14,7 @@ Left out: how many bytes were announced. A caller clamps to that; a file that gr
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from fileserve import disk
@@ -77,14 +77,12 @@ class OpenFile:
         """The descriptor, for as long as this is open; ``ValueError`` afterwards."""
         return self._descriptor.fd
 
-    async def regions(self, start: int, stop: int) -> AsyncIterator["bytes | FileRegion"]:
+    def regions(self, start: int, stop: int) -> "_Regions":
         """Yield what makes up the content from *start* to *stop*: one region, or nothing when that is empty.
 
         Its descriptor is valid until ``close``. A thread outside of storage that uses it needs a duplicate.
         """
-        if start < stop:
-            _ = self.fd  # fails once closed, here and not where the region is used
-            yield FileRegion(self, start, stop - start)
+        return _Regions(FileRegion(self, start, stop - start) if start < stop else None)
 
     async def read(self, offset: int, count: int) -> bytes:
         """Return *count* bytes at *offset*, or fewer where the file ends before; resident ones without a thread.
@@ -106,7 +104,7 @@ class OpenFile:
                 count -= len(piece)
         return b"".join(pieces)
 
-    async def chunks(self, offset: int, count: int, chunk_size: int) -> AsyncIterator[bytes]:
+    async def chunks(self, offset: int, count: int, chunk_size: int) -> AsyncGenerator[bytes, None]:
         """Yield *count* bytes from *offset* on, in chunks of *chunk_size* bytes and a last one of what is left.
 
         Lets the event loop turn at least once each MiB. Raises ``ContentChanged`` when the file ends early.
@@ -152,3 +150,30 @@ class FileRegion:
     file: OpenFile
     offset: int
     count: int
+
+
+class _Regions:
+    """At most one region, given out once.
+
+    No asynchronous generator: the event loop keeps a book of those, and ends one that was left unfinished in a task of
+    its own, which costs more than a small file's bytes do.
+    """
+
+    __slots__ = ("_region",)
+
+    def __init__(self, region: FileRegion | None) -> None:
+        self._region = region
+
+    def __aiter__(self) -> "_Regions":
+        return self
+
+    async def __anext__(self) -> "bytes | FileRegion":
+        region, self._region = self._region, None
+        if region is None:
+            raise StopAsyncIteration
+        _ = region.file.fd  # fails once closed, here and not where the region is used
+        return region
+
+    async def aclose(self) -> None:
+        """Give out nothing more."""
+        self._region = None

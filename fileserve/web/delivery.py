@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from http import HTTPStatus
 from typing import Literal
 
@@ -85,7 +85,7 @@ class Text:
     def __init__(self, data: bytes) -> None:
         self._data = data
 
-    async def regions(self, start: int, stop: int) -> AsyncIterator[bytes | FileRegion]:
+    async def regions(self, start: int, stop: int) -> AsyncGenerator[bytes | FileRegion, None]:
         """Yield the bytes from *start* to *stop*."""
         if start < stop:
             yield self._data[start:stop]
