@@ -89,10 +89,14 @@ class OpenFile:
 
         Raises ``Unreadable`` when the device fails.
         """
-        resident = disk.read_resident(self.fd, offset, count)
+        resident = self.read_at_once(offset, count)
         if resident is not None:
             return resident
         return await disk.run(self._read_waiting, offset, count)
+
+    def read_at_once(self, offset: int, count: int) -> bytes | None:
+        """Return what `read` does without waiting; ``None`` where the bytes are not in the page cache."""
+        return disk.read_resident(self.fd, offset, count)
 
     def _read_waiting(self, offset: int, count: int) -> bytes:
         """Read in a pool thread; a single read may be short (a signal, 2 GiB at once, a network file system)."""

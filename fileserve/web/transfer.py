@@ -31,6 +31,7 @@ log = logging.getLogger("fileserve.transfer")
 ZERO_COPY = "http.response.zerocopysend"
 ONE_MESSAGE = 64 * 1024  # content of up to this many bytes is one read and one message
 SLICE = 8 * 1024 * 1024  # bytes handed to zero-copy at once: between two slices a transfer looks up
+FIRST_PIECE = 16 * 1024  # of a response sent by zero-copy, so much at the beginning is read: it leaves with the head
 LAST_PIECE = 4 * 1024  # of content sent by zero-copy, so much at the end is read instead
 FIRST_CHUNK = 64 * 1024  # chunks begin with this size, and keep it for slow clients and for TLS
 STRETCH = 1024 * 1024  # after so many bytes the size of chunks is thought over
@@ -132,14 +133,27 @@ class Transfer:
             await self._send_region(send, part)
 
     async def _send_region(self, send: Send, region: FileRegion) -> None:
-        stop = region.offset + region.count
+        start, stop = region.offset, region.offset + region.count
         stop_of_slices = stop - min(LAST_PIECE, region.count) if region.count == self.left else stop
-        for offset in range(region.offset, stop_of_slices, SLICE):
+        if self.left == self.plan.content_length and region.count >= ONE_MESSAGE:
+            start += await self._send_first_piece(send, region)
+        for offset in range(start, stop_of_slices, SLICE):
             count = min(SLICE, stop_of_slices - offset)
             self._take(count)
             await send({"type": ZERO_COPY, "file": region.file.fd, "offset": offset, "count": count, "more_body": True})
         if stop_of_slices < stop:
             await self._send_bytes(send, await _read_exactly(region.file, stop_of_slices, stop - stop_of_slices))
+
+    async def _send_first_piece(self, send: Send, region: FileRegion) -> int:
+        """Send the first bytes with the head, where the page cache has them. Return how many.
+
+        The first byte does not wait for what zero-copy has to prepare, and a client that only looks and leaves costs
+        less.
+        """
+        data = region.file.read_at_once(region.offset, FIRST_PIECE) or b""
+        if data:
+            await self._send_bytes(send, data)
+        return len(data)
 
     async def _send_bytes(self, send: Send, data: bytes) -> None:
         self._take(len(data))
