@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from fileserve.server.clients import Ticket
 from fileserve.server.clock import Instant, format_date
-from fileserve.server.framing import Field, format_head
+from fileserve.server.writing import write_body, write_head
 from fileserve.server.zerocopy import Disconnected, FileEnded, Sender
 
 if TYPE_CHECKING:
@@ -82,12 +82,12 @@ class Exchange:
         is_written = False
         if kind == "http.response.body":
             self._prepare_body(message)
-            is_written = self._write_body(message)
+            is_written = write_body(self.cycle, message)
         elif kind == "http.response.start":
             fields = list(message.get("headers", ()))
             named = dict(fields)  # in lower case, says ASGI
             self._prepare_start(message["status"], named)
-            is_written = self._write_head(message["status"], fields, named)
+            is_written = write_head(self.cycle, message["status"], fields, named)
         elif kind == ZEROCOPYSEND and self.connection.wire.sender is not None:
             return self._send_file(self.connection.wire.sender, message)
         return _nothing() if is_written else self.cycle.send(message)
@@ -159,53 +159,6 @@ class Exchange:
             self.cycle.expected_content_length = length
         if self.cycle.more_body and not message.get("more_body", False):
             self.connection.outlast(self.cycle)
-
-    def _write_head(self, status: int, fields: list[Field], named: Mapping[bytes, bytes]) -> bool:
-        """Write the head of a response with Content-Length, or say that it is uvicorn's to write."""
-        cycle = self.cycle
-        length = named.get(b"content-length", b"")
-        if cycle.response_started or self._is_held_up() or not length.isdigit() or len(named) != len(fields):
-            return False
-        ending = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
-        head = format_head(status, cycle.default_headers + fields, named, ending)
-        if head is None:
-            return False
-        cycle.response_started = True
-        cycle.waiting_for_100_continue = False
-        cycle.chunked_encoding = False
-        cycle.expected_content_length = int(length)
-        cycle.transport.write(head)
-        return True
-
-    def _write_body(self, message: Message) -> bool:
-        """Write content of an announced length, or say that it is uvicorn's to write or to refuse."""
-        cycle = self.cycle
-        is_plain = cycle.response_started and cycle.chunked_encoding is False and cycle.scope["method"] != "HEAD"
-        if not is_plain or cycle.response_complete or self._is_held_up():
-            return False
-        body, is_last = message.get("body", b""), not message.get("more_body", False)
-        left = cycle.expected_content_length - len(body)
-        if left < 0 or (is_last and left):
-            return False
-        cycle.expected_content_length = left
-        cycle.transport.write(body)
-        if is_last:
-            self._complete()
-        return True
-
-    def _complete(self) -> None:
-        """Do what uvicorn does behind the last byte."""
-        cycle = self.cycle
-        cycle.response_complete = True
-        cycle.message_event.set()
-        if not cycle.keep_alive:
-            cycle.transport.close()
-        cycle.on_response()
-
-    def _is_held_up(self) -> bool:
-        """Tell whether the client has left, or has to take more first, or uvicorn writes a log of requests."""
-        cycle = self.cycle
-        return cycle.disconnected or cycle.flow.write_paused or cycle.access_log
 
     async def _send_file(self, sender: Sender, message: Message) -> None:
         cycle = self.cycle

@@ -10,23 +10,19 @@ Left out: what the application answers, and how connections end.
 """
 
 import asyncio
-import logging
-from collections import deque
 from enum import Enum, auto
 from typing import Any, ClassVar
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from fileserve.server import head
 from fileserve.server.arrival import Arrival
+from fileserve.server.connection import Connection
 from fileserve.server.exchange import Exchange
-from fileserve.server.flow import Flow
 from fileserve.server.limits import Limits
 from fileserve.server.refusals import Refusal
-from fileserve.server.sockets import address_of
 
 PIECE_BYTES = 4096  # fed at once: at most so many bytes of requests are parsed behind the one being answered
 
@@ -39,8 +35,6 @@ class Reading(Enum):
     DISCARDED = auto()  # a refusal or the end is decided, or another protocol has taken over
 
 
-_logger = logging.getLogger("uvicorn.error")
-_access_logger = logging.getLogger("uvicorn.access")
 _PARSED = Reading.PARSED  # a module's name is read faster than a member of an enum
 
 
@@ -48,7 +42,7 @@ class _Refused(Exception):
     """Ends the parser's work on a head that is refused."""
 
 
-class Intake(HttpToolsProtocol):
+class Intake(Connection):
     """The receiving side of one connection."""
 
     limits: ClassVar[Limits] = Limits()
@@ -60,64 +54,13 @@ class Intake(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        self._init_uvicorn(config, server_state, app_state, _loop or asyncio.get_running_loop())
+        super().__init__(config, server_state, app_state, _loop)
         self.arrival = Arrival(self.loop, self.limits.head_timeout_s, self._head_is_late)
         self.exchange: Exchange | None = None  # the one being answered
         self.reading = Reading.PARSED
         self.refusal: Refusal | None = None
         self.unparsed: bytes | memoryview = b""
         self.content_left: int | None = None  # bytes of the newest request's content, where its length is known
-
-    def _init_uvicorn(
-        self, config: Config, server_state: ServerState, app_state: dict[str, Any], loop: asyncio.AbstractEventLoop
-    ) -> None:
-        """Set what uvicorn's `__init__` sets.
-
-        In its place, because it looks up two loggers and their handlers for each connection: a quarter of what a
-        connection costs. `tests/server/test_contract.py` holds the two together.
-        """
-        if not config.loaded:
-            config.load()
-        self.config = config
-        self.app = config.loaded_app
-        self.loop = loop
-        self.logger = _logger
-        self.access_logger = _access_logger
-        self.access_log = _access_logger.hasHandlers()
-        self.parser = self._new_parser()
-        self.ws_protocol_class = config.ws_protocol_class
-        self.root_path = config.root_path
-        self.asgi_version = config.asgi_version
-        self.limit_concurrency = config.limit_concurrency
-        self.app_state = app_state
-        self.timeout_keep_alive_task = None
-        self.timeout_keep_alive = config.timeout_keep_alive
-        self.server_state = server_state
-        self.connections = server_state.connections
-        self.tasks = server_state.tasks
-        self.transport = self.flow = self.scope = self.cycle = None  # type: ignore[assignment]  # until there is one
-        self.server = self.client = self.scheme = None
-        self.pipeline = deque()
-        self.headers = []
-        self.expect_100_continue = False
-
-    def _new_parser(self) -> httptools.HttpRequestParser:
-        parser = httptools.HttpRequestParser(self)
-        parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
-        return parser
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Set up the connection, with a flow that rests while requests wait.
-
-        In place of uvicorn's own, which asks the system for the addresses in a way that takes seven calls with uvloop.
-        """
-        self.connections.add(self)
-        self.transport = transport
-        self.flow = Flow(transport, self.pipeline)
-        self.server = address_of(transport.get_extra_info("sockname"))
-        client = address_of(transport.get_extra_info("peername"))
-        self.client = client if client is not None and client[1] is not None else None  # type: ignore[assignment]
-        self.scheme = "https" if transport.get_extra_info("sslcontext") else "http"
 
     def data_received(self, data: bytes) -> None:
         """Parse *data*, or keep of it what comes behind a request that waits.
@@ -162,7 +105,7 @@ class Intake(HttpToolsProtocol):
                     self.handle_websocket_upgrade()
                     return
                 pending += part[upgrade.args[0] :], self._head_without_upgrade()
-                self.parser = self._new_parser()
+                self.parser = self.new_parser()
             except httptools.HttpParserError:
                 self.logger.warning("Invalid HTTP request received.")
                 self.refuse(self.refusal or Refusal.MALFORMED)

@@ -60,7 +60,7 @@ class Protocol(Intake):
     def with_limits(cls, limits: Limits, *, zero_copy: bool = True, tuned: bool = False) -> type[Self]:
         """Return a protocol class with these limits, for `uvicorn.Config`; *zero_copy* offers the extension.
 
-        *tuned* tells that the listeners come from `listeners.listen`: then the connections need not be tuned one by one.
+        *tuned* tells that the listeners come from `listeners.listen`: then connections need no tuning of their own.
         """
         return type(cls.__name__, (cls,), {"limits": limits, "zero_copy": zero_copy, "tuned": tuned})
 

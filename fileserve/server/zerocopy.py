@@ -1,16 +1,15 @@
 """Sends regions of files to a socket with sendfile(2), without ever stopping the event loop.
 
-The socket belongs to a transport of the loop, which closes it only after `lose`; until then its descriptor is sent to. Both
-loops refuse `add_writer` for it, so that waiting for a full socket takes a duplicate. What is in the page cache goes out from the loop, one span for each turn: a fast client
+The socket belongs to a transport of the loop, which closes it only after `lose`; until then its descriptor is sent to.
+Both loops refuse `add_writer` for it, so waiting for a full socket takes a duplicate, which lives from the first wait
+to the end of the connection. What is in the page cache goes out from the loop, one span for each turn: a fast client
 drains while sendfile fills, and without a limit one call would last as long as the client keeps up. What is not in the
 page cache goes out from a disk thread, on duplicates of both descriptors that the job itself owns and closes: it waits
 for the disk, never for the client, and nothing is closed under it, whoever has left meanwhile.
 
-Cork and registration outlive a region, because a transfer comes as many regions; `release` ends both. The duplicate
-lives from the first wait to the end of the connection. There is one future for a region, and no task switch for a span.
-
-A response begins with short spans that double: a client that only looks at the beginning and leaves has not been sent
-much, and a newcomer's first bytes do not wait for many of somebody else's.
+Cork and registration outlive a region, because a transfer comes as many regions; `release` ends both. There is one
+future for a region, and no task switch for a span. A response begins with short spans that double: a client that only
+looks at the beginning and leaves has not been sent much.
 
 Left out: what the bytes mean, framing, timeouts. Data that the transport has not written yet has to be waited for
 before.

@@ -22,13 +22,15 @@ from fileserve.web.routes import NameRequest
 from fileserve.web.transfer import Transfer
 
 _ASKING = frozenset(
-    ("range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
-    + ("want-digest", "want-repr-digest", "want-content-digest")
+    (
+        *("range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"),
+        *("want-digest", "want-repr-digest", "want-content-digest"),
+    )
 )
 
 
 def plain_download(request: NameRequest, opened: OpenFile) -> Transfer | None:
-    """Return the response with all of *opened*, which it owns then; ``None``: the request has to be planned for itself."""
+    """Return the response with all of *opened*, which it owns then; ``None``: this request is no plain one."""
     scope, settings, status = request.scope, request.site.settings, opened.status
     if scope["method"] != "GET" or scope["query_string"] or not _ASKING.isdisjoint(request.fields):
         return None
