@@ -7,27 +7,29 @@ from pathlib import Path
 
 import pytest
 
-from fileserve.web import downloads
+from fileserve.storage.reader import OpenFile
+from fileserve.web.plain import plain_download
+from fileserve.web.routes import NameRequest
+from fileserve.web.transfer import Transfer
 from tests.asgi import Client
 
 AN_HOUR_NS = 3600 * 10**9
 
 
 def nothing_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads, "plain_download", lambda request, opened: None)
+    monkeypatch.setattr("fileserve.web.downloads.plain_download", lambda request, opened: None)
 
 
 def count_plain(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Return a list that grows with each download: whether it was a plain one."""
     asked: list[bool] = []
-    original = downloads.plain_download
 
-    def counting(request: object, opened: object) -> object:
-        plain = original(request, opened)  # type: ignore[arg-type]
+    def counting(request: NameRequest, opened: OpenFile) -> Transfer | None:
+        plain = plain_download(request, opened)
         asked.append(plain is not None)
         return plain
 
-    monkeypatch.setattr(downloads, "plain_download", counting)
+    monkeypatch.setattr("fileserve.web.downloads.plain_download", counting)
     return asked
 
 
