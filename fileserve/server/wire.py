@@ -19,7 +19,10 @@ from fileserve.server.zerocopy import Sender
 class Wire:
     """The sending side of one connection."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, flow: FlowControl) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, flow: FlowControl, *, tuned: bool = False
+    ) -> None:
+        """*tuned* tells that the listener was tuned, whose connections have its options."""
         self.transport = transport
         self.joining = JoiningTransport(loop, transport)
         self.sender: Sender | None = None
@@ -27,7 +30,8 @@ class Wire:
         self._loop = loop
         self._flow = flow
         self._sock: sockets.Socket = transport.get_extra_info("socket")
-        sockets.tune(self._sock)
+        if not tuned:
+            sockets.tune(self._sock)
 
     def offer_zero_copy(self) -> None:
         """Make the sender, where the system can: elsewhere than on Linux, sendfile has other rules."""

@@ -2,11 +2,11 @@
 
 import hashlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from http import HTTPStatus
 from typing import Literal
 
-from fileserve.semantics.plan import plan_download
+from fileserve.semantics.plan import ResponsePlan, plan_download
 from fileserve.semantics.representation import Representation
 from fileserve.semantics.validators import EntityTag
 from fileserve.storage.reader import FileRegion
@@ -45,6 +45,11 @@ def deliver(
     except BaseException:
         content.close()
         raise
+    return send_planned(request, plan, content, is_prompt=is_prompt)
+
+
+def send_planned(request: NameRequest, plan: ResponsePlan, content: Content, *, is_prompt: bool = True) -> Transfer:
+    """Return the response that sends *plan*, and owns *content*; *is_prompt* is `Transfer`'s."""
     return Transfer(plan, content, request.site.settings.chunk_size, is_prompt=is_prompt)
 
 
@@ -80,7 +85,7 @@ class Text:
     def __init__(self, data: bytes) -> None:
         self._data = data
 
-    async def regions(self, start: int, stop: int) -> AsyncIterator[bytes | FileRegion]:
+    async def regions(self, start: int, stop: int) -> AsyncGenerator[bytes | FileRegion, None]:
         """Yield the bytes from *start* to *stop*."""
         if start < stop:
             yield self._data[start:stop]
