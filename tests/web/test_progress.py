@@ -36,7 +36,7 @@ class Asked:
 
     @property
     def origin(self) -> Origin:
-        return self, REPRESENTATION, "download"
+        return self, "download"
 
 
 @dataclass
@@ -73,8 +73,8 @@ class Told:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Turns follow each other at once."""
-    monkeypatch.setattr(progress, "WATCHED", Rhythm(0, 1, 1))
-    monkeypatch.setattr(progress, "UNWATCHED", Rhythm(0, SELDOM, 1))
+    monkeypatch.setattr(progress, "WATCHED", Rhythm(0, 1, 1, 1))
+    monkeypatch.setattr(progress, "UNWATCHED", Rhythm(0, SELDOM, 1, 1))
 
 
 async def rest(one: Progress) -> None:
@@ -109,15 +109,16 @@ class TestEnd:
     )
     def test_it_is_known(self, end: End | None, told: dict[str, Any] | None, expected: End | None) -> None:
         asked = Asked(told)
-        live = Live(sent_of(asked), asked.origin, asked.told, "id")
-        live.end = end
-        assert live.settle() is expected
+        live = Live(sent_of(asked), asked.origin, "id")
+        if end is not None:
+            live.account.close(end)
+        assert live.account.settle() is expected
 
     def test_of_another_server_what_was_handed_over_counts(self) -> None:
         asked = Asked()
-        live = Live(sent_of(asked, left=400), asked.origin, asked.told, "id")
-        live.end = End.LEFT
-        assert (live.settle(), live.taken()) == (End.LEFT, 600)
+        live = Live(sent_of(asked, left=400), asked.origin, "id")
+        live.account.close(End.LEFT)
+        assert (live.account.settle(), live.account.taken) == (End.LEFT, 600)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,7 @@ def test_a_piece_tells_what_was_taken(
     sent = sent_of(asked)
     taken = min(taken, sent.plan.content_length)
     asked.told = told(unacknowledged=sent.plan.content_length - taken)
-    piece = Live(sent, asked.origin, asked.told, "id").piece(None, 5)
+    piece = Live(sent, asked.origin, "id").piece(None, 5)
     assert piece.subject == Subject("192.0.2.1", "download", "films/a�.mkv", '"tag"', LENGTH)
     assert (piece.sent, piece.spans) == (taken, tuple(Span(*span) for span in spans))
     assert (piece.first, piece.floor) == (first, floor)
@@ -147,7 +148,7 @@ def test_a_piece_tells_what_was_taken(
 
 def test_a_client_without_an_address_and_a_name_without_components_are_told_too() -> None:
     asked = Asked(name=(), client=None)
-    subject = Live(sent_of(asked), asked.origin, asked.told, "id").subject
+    subject = Live(sent_of(asked), asked.origin, "id").subject
     assert (subject.client, subject.path) == ("unix", "name")
 
 
@@ -175,13 +176,14 @@ async def test_small_answers_beyond_the_bound_are_counted() -> None:
 
 
 async def test_a_small_answer_waits_for_the_client_to_take_it() -> None:
-    teller, asked = Told(), Asked(told(unacknowledged=10))
+    untaken = [10]
+    teller, asked = Told(), Asked(told() | {"unacknowledged": lambda: sum(untaken)})
     one = Progress(teller, "worker")
     one.note(sent_of(asked), asked.origin)
     for _ in range(10):
         await asyncio.sleep(0)
     assert not teller.ended
-    asked.told |= told()  # type: ignore[operator]
+    untaken.clear()
     await rest(one)
     assert len(teller.ended) == 1
 
@@ -198,7 +200,7 @@ async def test_who_watches_is_told_at_each_turn_and_others_seldom() -> None:
         await asyncio.sleep(0)
     assert 1 <= seldom < len(teller.under_way) - seldom
     assert [piece.ids for piece in teller.under_way[-1]] == [(live.id,)]
-    live.end = End.LEFT
+    one.finish(live, End.LEFT)
     await rest(one)
     [ended] = teller.ended
     assert isinstance(ended, Piece)

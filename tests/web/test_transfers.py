@@ -43,7 +43,7 @@ KEYS = {
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for rhythm in ("WATCHED", "UNWATCHED"):
-        monkeypatch.setattr(progress, rhythm, Rhythm(0.01, 1, 1))
+        monkeypatch.setattr(progress, rhythm, Rhythm(0.01, 1, 1, 1))
     monkeypatch.setattr(keeping, "PACE_S", 0.01)
     monkeypatch.setattr(keeping, "ELECTION_S", 0.01)
 
