@@ -48,7 +48,7 @@ class Wire:
 
     def lose(self) -> None:
         """Note that the connection is lost: its descriptor may soon be another's."""
-        self._left_over = self.unacknowledged()
+        self._left_over = sockets.unacknowledged(self._sock)  # the transport has dropped its own
         self._lost = True
         if self.sender is not None:
             self.sender.lose()
