@@ -18,7 +18,7 @@ from benchmarks.sample import Samples
 from benchmarks.servers import Server, Start
 
 ROUNDS = machine.choose(7, 3)
-SECONDS = machine.choose(1.0, 0.5)
+SECONDS = 1
 INTERVAL_S = 0.002
 STREAMS, SPAN = 16, 256 << 20
 GIB = 1 << 30
