@@ -1,7 +1,7 @@
 """What must be reached, in one table, and what should be: ratios within a run, and bytes, but never a time.
 
-A figure that misses its *must* fails the run, unless nobody can reach it on this machine (`Target.bar`). The ratio is that of the measured value to the peer's *against*, or the
-value itself where no peer is named.
+A figure that misses its *must* fails the run, unless nobody can reach it on this machine (`Target.bar`). The ratio is
+that of the measured value to the peer's *against*, or the value itself where no peer is named.
 """
 
 import operator
