@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote
 
 import pytest
+from starlette.types import Message
 
 from fileserve import Settings
 from fileserve.storage.errors import ContentChanged, NotFound
@@ -219,6 +220,23 @@ class TestOpening:
         assert a.closed
 
 
+class Leaver:
+    """A client that takes what it is sent until it is *gone*."""
+
+    def __init__(self, client: Client, path: str) -> None:
+        self.begun, self.told, self.gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.task: asyncio.Task[None] = asyncio.ensure_future(
+            client.app(client._scope("GET", path, BEARER), self.receive, self.send)
+        )
+
+    async def receive(self) -> Message:
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        (self.told if b"everybody" in message.get("body", b"") else self.begun).set()
+
+
 @pytest.fixture
 async def client(served_root: Path) -> AsyncIterator[Client]:
     settings = Settings(root=served_root, weak_etag_ms=0, operator_token=TOKEN)
@@ -360,6 +378,26 @@ class TestRoute:
                 await subscriber.leave()
         assert len(os.listdir("/dev/fd")) == before
         assert not client.state["site"].bus._subscriptions
+
+    async def test_a_crowd_that_leaves_at_once_leaves_no_task_descriptor_or_queue(
+        self, client: Client, log: Path
+    ) -> None:
+        """Also where everybody is just being told something."""
+        path, bus = path_of("tail:app.log", "logs", more="&last=0"), client.state["site"].bus
+        tasks, descriptors = asyncio.all_tasks(), len(os.listdir("/dev/fd"))
+        crowd = [Leaver(client, path) for _ in range(500)]
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.gather(*(leaver.begun.wait() for leaver in crowd))
+            logging.getLogger("fileserve.test").warning("for everybody")
+            await crowd[0].told.wait()
+            for number, leaver in enumerate(crowd):
+                leaver.task.cancel() if number % 2 else leaver.gone.set()
+            ends = await asyncio.gather(*(leaver.task for leaver in crowd), return_exceptions=True)
+        assert [type(end) for end in ends] == [type(None), asyncio.CancelledError] * 250
+        assert asyncio.all_tasks() == tasks
+        assert len(os.listdir("/dev/fd")) == descriptors
+        assert not bus._subscriptions
+        assert bus._recent is None
 
     async def test_head_opens_nothing(self, client: Client, log: Path) -> None:
         answer = await client.request("HEAD", path_of("tail:app.log", "checksum:large.bin"))
