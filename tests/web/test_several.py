@@ -15,9 +15,10 @@ from starlette.types import Message
 from fileserve import Settings
 from fileserve.storage.errors import ContentChanged, NotFound
 from fileserve.web import topics
-from fileserve.web.events import Event, EventStream, Source
+from fileserve.web.events import Batch, Event, EventStream, Source
 from fileserve.web.several import Several, open_several
 from tests.asgi import Client, client_of
+from tests.eventsource import EventSource
 from tests.web.test_events import PATIENCE_S, Scripted, Subscriber, asking, bare_scope, subscribed, take
 
 TOKEN = "the operator's token"
@@ -144,6 +145,20 @@ class TestSeveral:
             found = [await subscriber.event() for _ in range(20)]
         for topic in "ab":
             assert [event.data for event in found if event.type == topic] == list("0123456789")
+
+    async def test_a_batch_for_many_is_encoded_once_for_those_who_stand_at_the_same_ids(self) -> None:
+        """And tells each of the others its own ids."""
+        batch = Batch([Event("1", "a1", "progress"), Event("2", "a2")])
+        frames, starts = [], ("b0", "b0", "b1")
+        for start in starts:
+            joined = several(a=Scripted(), b=Scripted(start=start))
+            block = joined._encode("a", batch)
+            frames.append(block.encode())
+            assert joined.start == block.id == f"a=a2&b={start}"
+        assert frames[0] is frames[1]
+        for frame, start in zip(frames, starts, strict=True):
+            assert frame == several(a=Scripted(), b=Scripted(start=start))._encode("a", list(batch)).encode()
+            assert [message.id for message in EventSource().feed(frame)] == [f"a=a1&b={start}", f"a=a2&b={start}"]
 
 
 class Stubborn(Scripted):
