@@ -17,6 +17,7 @@ from pathlib import Path
 from benchmarks import certificate, nginx
 
 REPOSITORY = Path(__file__).parent.parent
+WATCHED_TOKEN = "of benchmarks only"
 UVICORN = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning", "--backlog", "4096")
 
 
@@ -53,6 +54,12 @@ def _fileserve(*options: str) -> Callable[[Place], list[str]]:
 def _fileserve_chunks(place: Place) -> list[str]:
     """Serve without zero-copy; before there was the option, fileserve never used it."""
     return _fileserve(*(("--zero-copy", "off") if "--zero-copy" in _fileserve_options() else ()))(place)
+
+
+def _fileserve_asyncio(place: Place) -> list[str]:
+    """Serve with asyncio's own event loop, as where uvloop is not installed."""
+    program = "import sys; sys.modules['uvloop'] = None; from fileserve.cli import main; main()"
+    return [sys.executable, "-c", program, *_fileserve()(place)[3:]]
 
 
 def _fileserve_tls(place: Place) -> list[str]:
@@ -127,8 +134,10 @@ def environment(root: Path) -> dict[str, str]:
 
 
 FILESERVE = Peer("fileserve", _fileserve(), _nothing, "/download/")
+WATCHED = Peer("fileserve", _fileserve("--operator-token", WATCHED_TOKEN), _nothing, "/download/")
 FILESERVE_CHUNKS = Peer("fileserve, chunks", _fileserve_chunks, _nothing, "/download/")
 FILESERVE_TLS = Peer("fileserve, TLS", _fileserve_tls, _lacks_fileserve_tls, "/download/")
+FILESERVE_ASYNCIO = Peer("fileserve, asyncio", _fileserve_asyncio, _nothing, "/download/")
 NGINX = Peer("nginx", _nginx(), _lacks_nginx)
 NGINX_THREADS = Peer("nginx, aio threads", _nginx("aio threads;"), _lacks_nginx_threads)
 NGINX_TLS = Peer("nginx, TLS", _nginx_tls, lambda: _lacks_nginx() or certificate.lacks())
