@@ -1,12 +1,13 @@
-"""The one question of rights, asked in front of every route that tells of the files or of the server.
+"""The one question of rights, asked in front of every route that tells of the files or of the server, or changes them.
 
 The style of the pages and the description of the API (``/ui``, ``/docs``, ``/openapi.json``) are the same for
-everybody and ask nobody.
+everybody and ask nobody. The answer is known before a byte of a request's content is read.
 
 Requests that change or start something are asked one thing more: whether a page of another site had them sent. A
 browser tells by Sec-Fetch-Site (W3C Fetch Metadata §2.4) and Origin (RFC 6454 §7); other clients send neither.
 """
 
+import ipaddress
 from enum import Enum
 from http import HTTPStatus
 
@@ -14,22 +15,45 @@ from starlette.types import Scope
 
 from fileserve.semantics.fields import combine_fields
 from fileserve.web.problems import Problem
+from fileserve.web.site import Site, site_of
 
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 class Action(Enum):
-    """What a request wants to do with a name."""
+    """What a request wants to do. The values of those that change files are the settings that switch them on."""
 
+    PROBE = "probe"
     READ = "read"
+    UPLOAD = "upload"
+    REPLACE = "replace"
+    DELETE = "delete"
+    MOVE = "move"
+
+    @property
+    def changes(self) -> bool:
+        """Whether this changes files."""
+        return self not in (Action.PROBE, Action.READ)
 
 
-def authorize(scope: Scope, action: Action) -> None:
-    """Return if the client behind *scope* may do *action*.
+async def authorize(scope: Scope, action: Action) -> None:
+    """Return if the client behind *scope* may do *action*; raise the ``Problem`` (401, 403) that says why not.
 
-    Policy: everybody may read what is served; who wants less puts fileserve on a loopback address or behind a proxy
-    that asks.
+    Policy: everybody may read what is served, unless it is private, and may ask whether the server is up. Whoever is
+    known may do all that the settings switch on. Where nobody can be known, anybody may; the command refuses to listen
+    so for others than this machine.
     """
+    if action is Action.PROBE:
+        return
+    site = site_of(scope)
+    if action.changes:
+        refuse_cross_site(scope)
+        if not getattr(site.settings, action.value):
+            raise Problem(HTTPStatus.FORBIDDEN, f"Nobody may {action.value} here; it is switched off.")
+        if not site.credentials.exist:
+            return _refuse_rebound(scope)
+    if action.changes or site.settings.private:
+        await _identify(scope, site)
 
 
 def refuse_cross_site(scope: Scope) -> None:
@@ -42,6 +66,37 @@ def refuse_cross_site(scope: Scope) -> None:
     is_foreign = "origin" in fields and not _is_own(fields["origin"].lower(), fields.get("host", "").lower())
     if is_foreign or fields.get("sec-fetch-site") == "cross-site":
         raise Problem(HTTPStatus.FORBIDDEN, "A page of another site sent this request.")
+
+
+async def _identify(scope: Scope, site: Site) -> None:
+    authorization = combine_fields(scope["headers"]).get("authorization", "")
+    client = scope.get("client")
+    if not await site.credentials.accept(authorization, client[0] if client else None):
+        fields = {"www-authenticate": site.credentials.challenge}
+        raise Problem(
+            HTTPStatus.UNAUTHORIZED,
+            "This needs the name and password, or the token, that the server was given.",
+            fields=fields,
+        )
+
+
+def _refuse_rebound(scope: Scope) -> None:
+    """Refuse a browser's request under a name that is not this machine's own.
+
+    A page can have its own name point to 127.0.0.1 and is then no other site (DNS rebinding); where no password is
+    asked for, the name in Host is all that tells.
+    """
+    host = combine_fields(scope["headers"]).get("host", "localhost").lower()
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+    if name != "localhost" and not _is_loopback(name.strip("[]")):
+        raise Problem(HTTPStatus.FORBIDDEN, "Without a password, changes are taken under the name localhost only.")
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def _is_own(origin: str, host: str) -> bool:

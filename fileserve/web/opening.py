@@ -19,6 +19,7 @@ from fileserve.storage.checksums import Checksums
 from fileserve.storage.errors import StorageError
 from fileserve.storage.index import Index
 from fileserve.storage.root import Root
+from fileserve.web.credentials import Credentials
 from fileserve.web.indexing import index_all
 from fileserve.web.site import Site
 from fileserve.web.summing import Summing
@@ -46,7 +47,8 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
         portable=settings.etag == "portable",
     )
     summing = Summing(root, checksums)
-    site = Site(settings, root, index, checksums, archives, summing)
+    credentials = Credentials(settings.auth, settings.token)
+    site = Site(settings, credentials, root, index, checksums, archives, summing)
     lock = path.with_suffix(".lock") if path is not None else None
     background = asyncio.ensure_future(index_all(site, lock)) if settings.index else None
     try:
@@ -55,6 +57,7 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
         if background is not None:
             background.cancel()
             await asyncio.wait((background,))
+        credentials.close()
         await summing.close()
         archives.close()
         await checksums.close()

@@ -84,7 +84,7 @@ class NameRoutes:
 async def answer(handler: Handler, scope: Scope, receive: Receive, encoded_name: bytes) -> ASGIApp:
     """Return what *handler* answers, or the problem document of the error that it ended in."""
     try:
-        authorize(scope, Action.READ)
+        await authorize(scope, Action.READ)
         if scope["method"] not in ("GET", "HEAD"):
             raise allow_only("GET", "HEAD")
         name, trailing_slash = parse_name(encoded_name)

@@ -11,6 +11,7 @@ from fileserve.storage.checksums import Checksums
 from fileserve.storage.index import Index
 from fileserve.storage.names import Name, quote_name
 from fileserve.storage.root import Root
+from fileserve.web.credentials import Credentials
 from fileserve.web.summing import Summing
 
 _HOST = re.compile(r"[0-9A-Za-z.:\[\]_-]+")
@@ -21,6 +22,7 @@ class Site:
     """Made when the application starts, closed when it ends."""
 
     settings: Settings
+    credentials: Credentials
     root: Root
     index: Index
     checksums: Checksums
