@@ -157,7 +157,8 @@ def _greeting(settings: Settings, url: str) -> str:
     path = f"/download/{_example(settings)}"
     if settings.uds is not None:
         return f"{serves}\n  download:  curl -fOJ --unix-socket {settings.uds} http://localhost{path}\nCtrl-C stops it."
-    return f"{serves}/\n  download:  curl -fOJ {url}{path}\n  resume:    wget -c {url}{path}\nCtrl-C stops it."
+    upload = f"\n  upload:    curl -fT FILE {url}/upload/" if settings.upload else ""
+    return f"{serves}/\n  download:  curl -fOJ {url}{path}\n  resume:    wget -c {url}{path}{upload}\nCtrl-C stops it."
 
 
 def _example(settings: Settings) -> str:

@@ -55,10 +55,14 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What became of an upload: its status under its name, and whether it has replaced another file."""
+    """What became of an upload: its status under its name, and whether it has replaced another file.
+
+    *untouched* says whether its content is still what was written: with the name, others can write to it.
+    """
 
     status: FileStatus
     replaced: bool
+    untouched: bool
 
 
 def open_draft(target: Target, need: Need, *, unnamed: bool) -> "Draft":
@@ -131,13 +135,15 @@ class Draft:
         with self._descriptor.held() as fd:
             try:
                 with os_errors_of_changes():
+                    marked = _mark(fd)
                     os.fsync(fd)
                     with self._target.directory() as directory:
                         replaced = self._take_name(fd, directory, judge)
                         sync_directory(directory)
             except NotFound:
                 raise NoDirectory from None  # it was deleted a moment ago
-            return Committed(status_of(fd), replaced)
+            status = status_of(fd)
+            return Committed(status, replaced, untouched=(status.size, status.mtime_ns) == marked)
 
     def discard(self) -> None:
         """Close the file; unless it was committed, nothing of it is left. For any thread, and more than once."""
@@ -190,6 +196,19 @@ class Draft:
         if self._hidden is not None:
             self._hidden.directory.close()
             self._hidden = None
+
+
+def _mark(fd: int) -> tuple[int, int]:
+    """Set the time of the last change back by a nanosecond, and return size and time.
+
+    The clock of file systems stands still for milliseconds. This time is one that no later change can have, not even
+    one in the same tick.
+    """
+    status = os.fstat(fd)
+    with suppress(OSError):  # some file systems cannot
+        os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns - 1))
+    marked = os.fstat(fd)
+    return marked.st_size, marked.st_mtime_ns
 
 
 def _write_all(fd: int, chunks: Sequence[bytes]) -> int:

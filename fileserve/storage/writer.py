@@ -59,6 +59,8 @@ class StagedFile:
 
         Raises ``NoSpace``, ``Unreadable`` and their like, perhaps for bytes that were taken before.
         """
+        if not content:
+            return
         self._batch.append(content)
         self._gathered += len(content)
         self.size += len(content)
@@ -79,11 +81,11 @@ class StagedFile:
         return await disk.run_change(self._draft.commit, judge)
 
     async def settle(self, committed: Committed, grain_ms: int) -> bool:
-        """Wait until another change would show in the file's times; return whether there was none since ``commit``."""
+        """Wait until another change would show in the file's times; return whether it is still what was written."""
         wait_ns = committed.status.ctime_ns + (grain_ms + 1) * 1_000_000 - time.time_ns()
         if wait_ns > 0:
             await asyncio.sleep(wait_ns / 1e9)
-        return self._draft.status() == committed.status
+        return committed.untouched and self._draft.status() == committed.status
 
     def discard(self) -> None:
         """Close the file; unless it was committed, nothing of it is left. Never waits: that is a thread's work."""

@@ -15,17 +15,21 @@ import fileserve
 from fileserve.settings import Settings, load_settings
 from fileserve.storage.archive import Format
 from fileserve.web import assets, openapi, operations
+from fileserve.web.access import Action
 from fileserve.web.archives import archive, archive_of_root
+from fileserve.web.changing import delete, make_directory, move
 from fileserve.web.chat import chat_routes
 from fileserve.web.checksums import checksum
 from fileserve.web.digesting import digesting
 from fileserve.web.downloads import download
 from fileserve.web.files import files
+from fileserve.web.openapi_changes import OPERATIONS
 from fileserve.web.opening import open_site
 from fileserve.web.pages import browse, home
 from fileserve.web.problems import Problem, failure
-from fileserve.web.routes import NameRoutes
+from fileserve.web.routes import NameRoutes, Operation
 from fileserve.web.tail import tail
+from fileserve.web.uploads import put
 
 NAME_ROUTES = {
     b"/": home,
@@ -38,6 +42,12 @@ NAME_ROUTES = {
     b"/checksum": checksum,
     b"/events/checksum": digesting,
     b"/events/tail": tail,
+}
+CHANGES = {
+    (b"/upload", "PUT"): Operation(Action.UPLOAD, put),
+    (b"/api/files", "DELETE"): Operation(Action.DELETE, delete),
+    (b"/api/files", "MKCOL"): Operation(Action.UPLOAD, make_directory),
+    (b"/api/files", "MOVE"): Operation(Action.MOVE, move),
 }
 
 
@@ -52,7 +62,7 @@ class Application(FastAPI):
     def __init__(self, published_under: str, **options: Any) -> None:
         super().__init__(**options)
         self._published_under = published_under
-        self._entrance = NameRoutes(super().__call__, NAME_ROUTES)
+        self._entrance = NameRoutes(super().__call__, NAME_ROUTES, CHANGES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request: those for names here, every other by FastAPI."""
@@ -87,7 +97,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(operations.router)
     app.include_router(assets.router)
     app.include_router(chat_routes(chosen))
-    openapi.describe_routes(app)
+    openapi.describe_routes(app, OPERATIONS)
     return app
 
 

@@ -1,4 +1,4 @@
-"""Opens what a running application needs, and closes it in the end: root, index of digests, archives, background pass.
+"""Opens what a running application needs, and closes it in the end: root, index of digests, archives, background work.
 
 The index is a file outside the served directory: the one that is set, or one in the user's cache directory (that of
 systemd, XDG's, or ``~/.cache``), with a name made of the directory's path. Where none can be written it is in memory,
@@ -15,14 +15,17 @@ from pathlib import Path
 
 from fileserve.settings import Settings
 from fileserve.storage.archive import Archives
+from fileserve.storage.changes import Changes
 from fileserve.storage.checksums import Checksums
 from fileserve.storage.errors import StorageError
 from fileserve.storage.index import Index
 from fileserve.storage.root import Root
 from fileserve.web.credentials import Credentials
 from fileserve.web.indexing import index_all
+from fileserve.web.places import Places
 from fileserve.web.site import Site
 from fileserve.web.summing import Summing
+from fileserve.web.sweeping import sweep_all
 
 log = logging.getLogger("fileserve.index")
 
@@ -48,15 +51,19 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
     )
     summing = Summing(root, checksums)
     credentials = Credentials(settings.auth, settings.token)
-    site = Site(settings, credentials, root, index, checksums, archives, summing)
+    places = Places(settings.uploads, settings.uploads_per_client, settings.retry_after)
+    site = Site(settings, credentials, root, index, checksums, archives, summing, Changes(root), places)
     lock = path.with_suffix(".lock") if path is not None else None
-    background = asyncio.ensure_future(index_all(site, lock)) if settings.index else None
+    background = [asyncio.ensure_future(index_all(site, lock))] if settings.index else []
+    if settings.upload:
+        background.append(asyncio.ensure_future(sweep_all(root, path.with_suffix(".sweep") if path else None)))
     try:
         yield site
     finally:
-        if background is not None:
-            background.cancel()
-            await asyncio.wait((background,))
+        for task in background:
+            task.cancel()
+        if background:
+            await asyncio.wait(background)
         credentials.close()
         await summing.close()
         archives.close()

@@ -43,10 +43,10 @@ def way(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=["system_refuses_used_names", "look_before"])
-def changes(request: pytest.FixtureRequest, changing_root: Root, monkeypatch: pytest.MonkeyPatch) -> Changes:
-    """Changes on a system that renames to unused names alone, and on one that cannot."""
-    if request.param == "look_before":
+@pytest.fixture
+def changes(way: str, changing_root: Root, monkeypatch: pytest.MonkeyPatch) -> Changes:
+    """Changes where the system itself refuses used names to a rename, and where a look before has to do."""
+    if way == "walker":
         monkeypatch.setattr(placing, "_renameat2", None)
     return Changes(changing_root)
 

@@ -1,4 +1,4 @@
-"""Staged files: whole under their name or gone, in both ways of staging and both ways of resolving a name."""
+"""Staged files: whole under their name or gone, with what Linux offers, and with what every system has."""
 
 import asyncio
 import errno
@@ -10,6 +10,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,13 +55,14 @@ def take_nothing(current: OpenFile | None) -> None:
 
 @pytest.fixture(params=["pool", "walker"])
 def way(request: pytest.FixtureRequest) -> str:
-    """How names are resolved. Nothing that changes files does so on the event loop's thread."""
+    """How names are resolved, and with it how files are staged. Neither happens on the event loop's thread."""
     return str(request.param)
 
 
-@pytest.fixture(params=["unnamed", "hidden"])
-def changes(request: pytest.FixtureRequest, changing_root: Root) -> Changes:
-    return Changes(changing_root, unnamed=request.param == "unnamed")
+@pytest.fixture
+def changes(way: str, changing_root: Root) -> Changes:
+    """Staging without a name beside openat2, with a hidden one beside the walker."""
+    return Changes(changing_root, unnamed=way == "pool")
 
 
 @pytest.fixture(autouse=True)
@@ -477,7 +479,7 @@ async def test_memory_holds_two_batches_while_the_disk_is_slow(
         await sending
 
 
-@pytest.mark.parametrize("step", ["stage", "write", "commit"])
+@pytest.mark.parametrize("step", ["stage", "write", "flush", "commit"])
 async def test_whoever_is_cancelled_leaves_nothing_or_the_whole(
     changing: Served, changes: Changes, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -502,6 +504,7 @@ async def test_whoever_is_cancelled_leaves_nothing_or_the_whole(
     where = {
         "stage": (draft_module, "reserve"),
         "write": (os, "writev"),
+        "flush": (os, "fsync"),
         "commit": (draft_module, "sync_directory"),
     }
     module, call = where[step]
@@ -555,6 +558,62 @@ async def test_the_file_is_locked_while_it_is_written(changing: Served, changing
         (staged,) = leftovers(changing.path)
         with staged.open("rb") as file, pytest.raises(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+async def test_a_file_is_locked_when_it_gets_a_hidden_name_for_a_moment(
+    changing: Served, changes: Changes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace, looked = os.replace, []
+
+    def look_and_replace(*names: bytes, **directories: Any) -> None:
+        (hidden,) = leftovers(changing.path)
+        with hidden.open("rb") as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        looked.append(hidden)
+        replace(*names, **directories)
+
+    monkeypatch.setattr(os, "replace", look_and_replace)
+    await put(changes, OLD, b"new")
+    assert len(looked) == 1
+
+
+async def test_a_rename_that_fails_leaves_no_hidden_name(
+    changing: Served, changing_root: Root, changes: Changes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*names: bytes, **directories: int) -> None:
+        raise OSError(errno.EIO, "text")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(Unreadable):
+        await put(changes, OLD, b"new")
+    assert await content(changing_root, OLD) == b"plain.txt"
+
+
+async def test_a_file_swapped_for_a_link_while_it_is_looked_at_is_not_followed(
+    changing: Served, changes: Changes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat_of = os.stat
+
+    def stat_and_swap(path: bytes, **where: Any) -> os.stat_result:
+        status = stat_of(path, **where)
+        if path == OLD[0]:
+            (changing.path / "plain.txt").unlink()
+            changing.link("plain.txt", "../outside/secret.txt")
+        return status
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", stat_and_swap)
+        with pytest.raises(StorageError):
+            await changes.look(OLD)
+
+
+async def test_the_time_of_a_stored_file_is_one_that_no_later_change_can_have(changes: Changes) -> None:
+    with await changes.stage(NEW, Need()) as staged:
+        await staged.write(b"x")
+        await staged.finish()
+        written = staged._draft.status()
+        committed = await staged.commit(take_any)
+    assert committed.status.mtime_ns == written.mtime_ns - 1
 
 
 async def test_staged_files_are_never_shown(changing: Served, open_root: OpenRoot) -> None:

@@ -25,6 +25,7 @@ async def test_every_route_is_described(client: Client) -> None:
         "/checksum/{path}",
         "/events/checksum/{path}",
         "/events/tail/{path}",
+        "/upload/{path}",
         "/browse/{path}/",
     }
 
