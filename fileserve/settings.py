@@ -212,6 +212,11 @@ class Settings(BaseSettings):
     delete: bool = Field(False, description="Let files and empty directories be deleted.")
     move: bool = Field(False, description="Let files and directories be moved and renamed.")
     upload_bytes: ByteSize = Field(ByteSize(0), description="Bytes of one uploaded file; more is 413; 0 is no limit.")
+    form_bytes: ByteSize = Field(ByteSize(0), description="Bytes of one uploaded form; more is 413; 0 is no limit.")
+    existing: Literal["refuse", "rename", "replace"] = Field(
+        "refuse",
+        description="What becomes of a form's file whose name is taken; the form's field existing counts more.",
+    )
     upload_digests: bool = Field(True, description="Compute digests of uploads as they pass, or only when asked for.")
     uploads: int = Field(64, ge=1, description="Uploads taken at once by a worker; more are answered 503.")
     uploads_per_client: int = Field(8, ge=1, description="Uploads taken at once from one address; more are 429.")

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable
 
 from fileserve import disk
-from fileserve.storage.draft import Judge, Need
+from fileserve.storage.draft import Judge, Need, check_room
 from fileserve.storage.errors import AlreadyExists, IsDirectory, NoDirectory, NotFound, os_errors_of_changes
 from fileserve.storage.names import Name
 from fileserve.storage.placing import alone_in, rename_new, sync_directory
@@ -50,6 +50,10 @@ class Changes:
         (RFC 4918 §9.7.1) and nginx refuse it, too.
         """
         return await stage(Target(self._root, name, parents), need, unnamed=self._unnamed)
+
+    async def check_room(self, directory: Name, need: Need) -> None:
+        """Raise ``NoDirectory`` or ``NoSpace`` unless files may be staged in *directory*, with room for *need*."""
+        await disk.run(check_room, Target(self._root, (*directory, b"any")), need)
 
     async def make_directory(self, name: Name, *, parents: bool = False) -> None:
         """Make the directory *name*. Raises ``AlreadyExists``, ``NoDirectory`` and their like."""

@@ -28,7 +28,7 @@ from fileserve.storage.reader import FileStatus, OpenFile, status_of
 from fileserve.storage.space import available, begin_writeback, reserve
 from fileserve.storage.target import Target
 
-__all__ = ["Committed", "Draft", "Judge", "Need", "open_draft"]
+__all__ = ["Committed", "Draft", "Judge", "Need", "check_room", "open_draft"]
 
 _MOST_BUFFERS = 512  # in one call; the system takes 1,024
 # Policy: the flush at the end is then one of seconds at the most, even where the disk is slower than the network.
@@ -43,11 +43,13 @@ Judge = Callable[[OpenFile | None], None]
 class Need:
     """What is known of an upload before it begins.
 
-    *length* in bytes, where it is known; *keep_free* is what the disk must have left then; *digests* says whether to
-    compute them as the bytes pass, *sha512* whether that one, too.
+    *length* in bytes, where it is known, and *room* what should fit at least, where only that is; *keep_free* is what
+    the disk must have left then; *digests* says whether to compute them as the bytes pass, *sha512* whether that one,
+    too.
     """
 
     length: int | None = None
+    room: int = 0
     keep_free: int = 0
     digests: bool = True
     sha512: bool = False
@@ -65,6 +67,12 @@ class Committed:
     untouched: bool
 
 
+def check_room(target: Target, need: Need) -> None:
+    """Raise what ``open_draft`` would raise for want of a directory or of space."""
+    with target.nearest() as directory, os_errors_of_changes():
+        _check_space(directory, need.length or need.room, need.keep_free)
+
+
 def open_draft(target: Target, need: Need, *, unnamed: bool) -> "Draft":
     """Open an empty file on the file system of *target*, with room for what is needed; *unnamed* where that works.
 
@@ -72,7 +80,7 @@ def open_draft(target: Target, need: Need, *, unnamed: bool) -> "Draft":
     """
     target.check()
     with target.nearest() as directory, os_errors_of_changes():
-        _check_space(directory, need.length or 0, need.keep_free)
+        _check_space(directory, need.length or need.room, need.keep_free)
         fd = open_unnamed(directory) if unnamed else None
         draft = Draft(target, need, fd, None) if fd is not None else Draft(target, need, *open_hidden(directory))
         try:
@@ -103,7 +111,7 @@ class Draft:
         with self._descriptor.held() as fd:
             reserve(fd, self._need.length or 0)
 
-    def write(self, chunks: Sequence[bytes]) -> None:
+    def write(self, chunks: Sequence[bytes | memoryview]) -> None:
         """Append *chunks*, and take them into the digests. Raises ``NoSpace`` and ``Unreadable``."""
         before = self.written
         with self._descriptor.held() as fd, os_errors_of_changes():
@@ -126,19 +134,23 @@ class Draft:
         """Return the status of the file as it is now."""
         return status_of(self._descriptor.fd)
 
-    def commit(self, judge: Judge) -> Committed:
+    def commit(self, judge: Judge, component: bytes | None = None) -> Committed:
         """Make the file durable and give it its name, unless *judge* objects to what has that name then.
+
+        *component* is another name in the same directory.
 
         Raises what *judge* raises, ``AlreadyExists`` when something else takes the name at the same moment,
         ``NoDirectory``, ``IsDirectory`` and their like; ``Busy`` after ``discard``.
         """
+        target = self._target if component is None else self._target.beside(component)
+        target.check()
         with self._descriptor.held() as fd:
             try:
                 with os_errors_of_changes():
                     marked = _mark(fd)
                     os.fsync(fd)
-                    with self._target.directory() as directory:
-                        replaced = self._take_name(fd, directory, judge)
+                    with target.directory() as directory:
+                        replaced = self._take_name(fd, directory, target, judge)
                         sync_directory(directory)
             except NotFound:
                 raise NoDirectory from None  # it was deleted a moment ago
@@ -152,10 +164,10 @@ class Draft:
             self._drop_hidden_name()
         self._descriptor.close()
 
-    def _take_name(self, fd: int, directory: int, judge: Judge) -> bool:
-        component = self._target.component
+    def _take_name(self, fd: int, directory: int, target: Target, judge: Judge) -> bool:
+        component = target.component
         with alone_in(directory):
-            current = self._target.current(directory)
+            current = target.current(directory)
             try:
                 judge(current)
                 with self._lock:
@@ -211,7 +223,7 @@ def _mark(fd: int) -> tuple[int, int]:
     return marked.st_size, marked.st_mtime_ns
 
 
-def _write_all(fd: int, chunks: Sequence[bytes]) -> int:
+def _write_all(fd: int, chunks: Sequence[bytes | memoryview]) -> int:
     count = sum(map(len, chunks))
     taken = os.writev(fd, chunks)
     if taken < count:  # a full disk, a signal: the next call says which

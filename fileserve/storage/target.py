@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fileserve.storage.errors import (
     AlreadyExists,
@@ -62,6 +62,10 @@ class Target:
     def component(self) -> bytes:
         """The name within its directory."""
         return self.name[-1]
+
+    def beside(self, component: bytes) -> "Target":
+        """Return the target of another name in the same directory."""
+        return replace(self, name=(*self.name[:-1], component))
 
     @contextmanager
     def directory(self) -> Iterator[int]:

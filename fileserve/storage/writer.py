@@ -43,7 +43,7 @@ class StagedFile:
 
     def __init__(self, draft: Draft) -> None:
         self._draft = draft
-        self._batch: list[bytes] = []
+        self._batch: list[bytes | memoryview] = []
         self._gathered = 0
         self._writing: Future[None] | None = None
         self.size = 0
@@ -54,7 +54,7 @@ class StagedFile:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.discard()
 
-    async def write(self, content: bytes) -> None:
+    async def write(self, content: bytes | memoryview) -> None:
         """Take the next bytes. Waits while as many as may are still to be written.
 
         Raises ``NoSpace``, ``Unreadable`` and their like, perhaps for bytes that were taken before.
@@ -73,12 +73,12 @@ class StagedFile:
         await self._batch_ended()
         return self._draft.digests()
 
-    async def commit(self, judge: Judge) -> Committed:
-        """Give the file its name, durably; *judge* and errors are those of ``Draft.commit``. After ``finish``.
+    async def commit(self, judge: Judge, component: bytes | None = None) -> Committed:
+        """Give the file its name, durably; arguments and errors are those of ``Draft.commit``. After ``finish``.
 
         When the waiting task is cancelled, the file has its name or has not, and is whole in either case.
         """
-        return await disk.run_change(self._draft.commit, judge)
+        return await disk.run_change(self._draft.commit, judge, component)
 
     async def settle(self, committed: Committed, grain_ms: int) -> bool:
         """Wait until another change would show in the file's times; return whether it is still what was written."""

@@ -23,6 +23,7 @@ from fileserve.web.checksums import checksum
 from fileserve.web.digesting import digesting
 from fileserve.web.downloads import download
 from fileserve.web.files import files
+from fileserve.web.forms import post
 from fileserve.web.openapi_changes import OPERATIONS
 from fileserve.web.opening import open_site
 from fileserve.web.pages import browse, home
@@ -45,6 +46,7 @@ NAME_ROUTES = {
 }
 CHANGES = {
     (b"/upload", "PUT"): Operation(Action.UPLOAD, put),
+    (b"/upload", "POST"): Operation(Action.UPLOAD, post),
     (b"/api/files", "DELETE"): Operation(Action.DELETE, delete),
     (b"/api/files", "MKCOL"): Operation(Action.UPLOAD, make_directory),
     (b"/api/files", "MOVE"): Operation(Action.MOVE, move),

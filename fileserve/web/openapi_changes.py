@@ -42,6 +42,14 @@ _PARENTS = {
 }
 _PRECONDITIONS = [_header(name) for name in ("If-Match", "If-None-Match", "If-Unmodified-Since")]
 
+_FORM = {
+    "type": "object",
+    "properties": {
+        "file": {"type": "array", "items": {"type": "string", "format": "binary"}},
+        "existing": {"type": "string", "enum": ["refuse", "rename", "replace"]},
+    },
+}
+
 OPERATIONS: dict[str, dict[str, Any]] = {
     "/upload/{path}": {
         "put": {
@@ -59,7 +67,21 @@ OPERATIONS: dict[str, dict[str, Any]] = {
                 "204": {"description": "Stored in the place of another file."},
                 **_problems("400", "401", "403", "409", "412", "413", "415", "422", "429", "503", "507"),
             },
-        }
+        },
+        "post": {
+            "tags": ["changes"],
+            "operationId": "upload_form",
+            "summary": "Store the files of a form in a directory, all of them or none",
+            "description": "Needs --upload. The field existing says what becomes of a file whose name is taken: refuse "
+            "(409), rename, or replace (--replace). A client that prefers HTML is led to the directory's page.",
+            "parameters": [_PATH],
+            "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}},
+            "responses": {
+                "201": {"description": "Stored.", "content": {"application/json": {"schema": {"type": "object"}}}},
+                "303": {"description": "Stored; Location is the directory's page."},
+                **_problems("400", "401", "403", "409", "413", "415", "422", "429", "503", "507"),
+            },
+        },
     },
     "/api/files/{path}": {
         "delete": {

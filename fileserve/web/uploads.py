@@ -4,47 +4,45 @@ All that can be known before the content is judged before it is read: rights, li
 disk. Until then no ``100 Continue`` is sent, and a refusal ends the connection without reading on. Then each chunk goes
 from the request straight into the staged file; digests that the client sent are compared before it gets its name.
 
-Policy: the answer waits the few milliseconds that it takes until a further change would show in the file's times. Its
-entity tag is then a strong one that the next request can lean on, and the digests can be kept.
-
-Left out: who stalls (the socket edge), forms, and uploads that go on after a break.
+Left out: who stalls (the socket edge), forms (``forms``), and uploads that go on after a break.
 """
 
 import logging
 from http import HTTPStatus
 
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive
+from starlette.types import ASGIApp
 
 from fileserve.semantics import digest
 from fileserve.semantics.digest import Algorithm
-from fileserve.storage.draft import Committed, Need
+from fileserve.storage.draft import Need
 from fileserve.storage.errors import AlreadyExists, IsDirectory
 from fileserve.storage.index import Digests
 from fileserve.storage.names import display_name
 from fileserve.storage.reader import OpenFile
 from fileserve.storage.writer import StagedFile
-from fileserve.web.describe import entity_tag
 from fileserve.web.preconditions import check_preconditions, is_asked, look, precondition_failed
-from fileserve.web.presence import ClientLeft
 from fileserve.web.problems import Problem
+from fileserve.web.receiving import content_length, next_chunk, settle, too_large
 from fileserve.web.routes import NameRequest
 from fileserve.web.site import href
 
 log = logging.getLogger("fileserve.uploads")
-
-MOST_DIGITS = 18  # of a length; more is larger than any disk
-SETTLES_MS = 100  # what an answer may wait; where times are coarser, it carries no entity tag
 
 Expected = dict[Algorithm, bytes]
 
 
 async def put(request: NameRequest) -> ASGIApp:
     """Store the content under the name: 201 where nothing had it, 204 where it takes the place of a file."""
-    expected, length, parents = _expected_digests(request), _length(request), is_asked(request, "parents")
+    expected, length, parents = _expected_digests(request), content_length(request), is_asked(request, "parents")
     _check_fields(request, length)
     settings = request.site.settings
-    need = Need(length, settings.keep_free, settings.upload_digests or bool(expected), Algorithm.SHA_512 in expected)
+    need = Need(
+        length,
+        keep_free=settings.keep_free,
+        digests=settings.upload_digests or bool(expected),
+        sha512=Algorithm.SHA_512 in expected,
+    )
     with request.site.places.take(request.client):
         try:
             current = await look(request, request.name, parents=parents)
@@ -69,7 +67,7 @@ async def _store(request: NameRequest, staged: StagedFile, expected: Expected) -
     while more:
         chunk, more = await next_chunk(request.receive)
         if limit and staged.size + len(chunk) > limit:
-            raise _too_large(limit)
+            raise too_large("file", limit)
         await staged.write(chunk)
     digests = await staged.finish()
     _check_digests(expected, digests)
@@ -79,40 +77,12 @@ async def _store(request: NameRequest, staged: StagedFile, expected: Expected) -
 
     committed = await staged.commit(judge)
     log.info("%s stored, %d bytes", "/".join(map(display_name, request.name)), committed.status.size)
-    return await _stored(request, staged, committed, digests)
-
-
-async def _stored(request: NameRequest, staged: StagedFile, committed: Committed, digests: Digests | None) -> Response:
-    """Return the answer; with the entity tag where the file is, and stays, what was stored."""
-    settings, fields = request.site.settings, {}
-    if settings.weak_etag_ms <= SETTLES_MS and await staged.settle(committed, settings.weak_etag_ms):
-        fields["etag"] = str(entity_tag(committed.status, settings.etag, committed.status.ctime_ns + 1))
-        if digests is not None:
-            await request.site.checksums.keep(committed.status, digests)
+    etag = await settle(request, staged, committed, digests)
+    fields = {"etag": etag} if etag is not None else {}
     if committed.replaced:
         return Response(status_code=HTTPStatus.NO_CONTENT, headers=fields)
     fields["location"] = href(request.scope, "download", request.name)
     return Response(status_code=HTTPStatus.CREATED, headers=fields)
-
-
-async def next_chunk(receive: Receive) -> tuple[bytes, bool]:
-    """Return what has arrived of a request's content, and whether more is to come. Raises ``ClientLeft``."""
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise ClientLeft
-    return message.get("body", b""), message.get("more_body", False)
-
-
-def _length(request: NameRequest) -> int | None:
-    """Return the length of the content; ``None`` where only its end will tell. RFC 9112 §6.3."""
-    if "transfer-encoding" in request.fields:
-        return None
-    value = request.fields.get("content-length", "0")
-    if not value.isdecimal():
-        raise Problem(HTTPStatus.BAD_REQUEST, "Content-Length is not a number.")
-    if len(value.lstrip("0")) > MOST_DIGITS:
-        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "No disk has room for that.")
-    return int(value)
 
 
 def _check_fields(request: NameRequest, length: int | None) -> None:
@@ -130,11 +100,7 @@ def _check_fields(request: NameRequest, length: int | None) -> None:
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the file without Content-Encoding.", fields=fields)
     limit = request.site.settings.upload_bytes
     if limit and length is not None and length > limit:
-        raise _too_large(limit)
-
-
-def _too_large(limit: int) -> Problem:
-    return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A file has {limit} bytes at the most.")
+        raise too_large("file", limit)
 
 
 def _expected_digests(request: NameRequest) -> Expected:

@@ -108,6 +108,49 @@ def test_100_is_sent_when_the_upload_will_be_taken(root: Path, source: Sample, t
     assert "100 Continue" in ended.stderr
 
 
+def test_curl_stores_the_files_of_a_form(root: Path, source: Sample, tmp_path: Path) -> None:
+    small = tmp_path / 'quo"te %41.txt'
+    small.write_bytes(b"small")
+    with serving(root, *OPTIONS) as server:
+        files = (
+            "-F",
+            f"a=@{source.path}",
+            "-F",
+            'b=@"' + str(small).replace('"', '\\"') + '"',
+            "-F",
+            "existing=rename",
+        )
+        for _ in range(2):
+            ended = run_client("curl", "-sSf", *files, f"{server.url}/upload/", folder=tmp_path)
+            assert ended.returncode == 0, ended.stderr
+    assert left_in(root) == sorted([source.name, "source (2).bin", small.name, 'quo"te %41 (2).txt'])
+    assert digest(root / source.name) == digest(root / "source (2).bin") == source.digest
+
+
+def test_a_browser_stores_a_file_by_a_plain_form(root: Path, source: Sample, tmp_path: Path) -> None:
+    """A page of this server alone may send one; the page of another site may not."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    page_of = (
+        '<form method="post" action="{}/upload/" enctype="multipart/form-data"><input type="file" name="f"><button>'
+    )
+    with (
+        serving(root, *OPTIONS) as server,
+        playwright.sync_playwright() as player,
+        player.chromium.launch(executable_path=tool("chromium"), args=["--no-sandbox"]) as browser,
+    ):
+        page = browser.new_page()
+        for is_own in (False, True):
+            page.goto(f"{server.url}/healthz" if is_own else "about:blank")
+            page.set_content(page_of.format(server.url))
+            page.set_input_files("input", source.path)
+            with page.expect_navigation() as navigation:
+                page.click("button")
+            assert navigation.value.status == (200 if is_own else 403)
+            assert left_in(root) == ([source.name] if is_own else [])
+        assert page.url == f"{server.url}/browse/"
+    assert digest(root / source.name) == source.digest
+
+
 def send_part(server: Running, path: str, length: int, part: bytes) -> socket.socket:
     """Begin a PUT of *length* bytes, send *part* of it, and return the connection."""
     host, _, port = server.url.rpartition("//")[2].partition(":")
