@@ -364,6 +364,8 @@ class TestRows:
             async with opened(path) as bus:
                 bus.append("a", "1")
                 await data_of(bus, 0, 1)
+            assert not bus._subscriptions
+            assert bus._recent is None  # nothing is read for nobody
         assert asyncio.all_tasks() == tasks
         assert len(os.listdir("/dev/fd")) == before
         bus.append("a", "after the end")  # is dropped in silence
