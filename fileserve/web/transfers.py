@@ -38,7 +38,7 @@ async def open_transfers(request: NameRequest, told: str | None) -> Source:
 
 
 class _Transfers:
-    """The events of an audience; before them what finished *between* two rows, before that *first*. Leaves it."""
+    """The events for one of an audience, before them what finished *between* two rows, and before that *first*."""
 
     def __init__(
         self, bus: Bus, audience: Audience, queue: Queue, between: tuple[int, int], first: Sequence[Event]
