@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 import fileserve
 from fileserve.settings import Settings, load_settings
 from fileserve.storage.archive import Format
-from fileserve.web import assets, openapi, operations
+from fileserve.web import assets, live, openapi, operations
 from fileserve.web.archives import archive, archive_of_root
 from fileserve.web.chat import chat_routes
 from fileserve.web.checksums import checksum
@@ -86,6 +86,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.include_router(operations.router)
     app.include_router(assets.router)
+    app.include_router(live.router)
     app.include_router(chat_routes(chosen))
     openapi.describe_routes(app)
     return app
