@@ -1,6 +1,7 @@
 """The command ``fileserve``. Its options are the table of settings; nothing is said twice."""
 
 import os
+import secrets
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from fileserve.settings import Settings, SettingsError, load_settings, option
 from fileserve.storage.names import quote_name
 
 USAGE_ERROR = 2
+TOKEN_BYTES = 24
 EXAMPLES = """\b
 Examples:
   fileserve serve                       the current directory on http://127.0.0.1:8000
@@ -112,7 +114,10 @@ def serve(directory: str | None, **options: Any) -> None:
     except (SettingsError, run.CannotListen) as error:
         _refuse(str(error))
     scheme = "https" if settings.ssl_certfile else "http"
-    click.echo(_greeting(settings, run.url_of(listeners[0], scheme, settings.root_path)), err=True)
+    url = run.url_of(listeners[0], scheme, settings.root_path)
+    made = "" if settings.operator_token else secrets.token_urlsafe(TOKEN_BYTES)
+    click.echo(_greeting(settings, url, made), err=True)
+    settings = settings.model_copy(update={"operator_token": settings.operator_token or made})
     try:
         run.run(settings, listeners)
     except run.StartFailed as error:
@@ -125,13 +130,25 @@ def _refuse(reason: str) -> NoReturn:
     sys.exit(USAGE_ERROR)
 
 
-def _greeting(settings: Settings, url: str) -> str:
-    """Say what is served and where, with commands that can be copied."""
+def _greeting(settings: Settings, url: str, made: str) -> str:
+    """Say what is served and where, with commands that can be copied.
+
+    Policy: the link to watch carries a token that was *made*, which nobody knows otherwise. One that was set is not
+    repeated: what is said here often ends up in a log.
+    """
+    link = f"/live?token={made or '...'}"
     serves = f"fileserve {fileserve.__version__} serves {settings.root.resolve()} on {url}"
     path = f"/download/{_example(settings)}"
     if settings.uds is not None:
-        return f"{serves}\n  download:  curl -fOJ --unix-socket {settings.uds} http://localhost{path}\nCtrl-C stops it."
-    return f"{serves}/\n  download:  curl -fOJ {url}{path}\n  resume:    wget -c {url}{path}\nCtrl-C stops it."
+        download = f"curl -fOJ --unix-socket {settings.uds} http://localhost{path}"
+        return f"{serves}\n  download:  {download}\n  watch:     {settings.root_path}{link}\nCtrl-C stops it."
+    lines = (
+        f"{serves}/",
+        f"download:  curl -fOJ {url}{path}",
+        f"resume:    wget -c {url}{path}",
+        f"watch:     {url}{link}",
+    )
+    return "\n  ".join(lines) + "\nCtrl-C stops it."
 
 
 def _example(settings: Settings) -> str:

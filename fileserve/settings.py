@@ -29,8 +29,12 @@ from pydantic_settings import (
 ENVIRONMENT_PREFIX = "FILESERVE_"
 CONFIGURATION_FILE = "fileserve.toml"
 KIB = 1024
+TOKEN_CHARACTERS = 16
 SQLITE_MAGIC = b"SQLite format 3\0"
-OWN_PATHS = ("api", "archive", "browse", "chat", "checksum", "docs", "download", "events", "ui", "upload", "uploads")
+OWN_PATHS = (
+    *("api", "archive", "browse", "chat", "checksum", "docs"),
+    *("download", "events", "live", "ui", "upload", "uploads"),
+)
 
 
 class SettingsError(ValueError):
@@ -49,6 +53,12 @@ def _check_field_value(value: str) -> str:
     if not value.isascii() or not value.isprintable():
         raise ValueError("a field value is one line of printable ASCII")
     return value
+
+
+def _check_token(value: str) -> str:
+    if value and len(value) < TOKEN_CHARACTERS:
+        raise ValueError(f"a token has at least {TOKEN_CHARACTERS} characters, or it could be guessed")
+    return _check_field_value(value)
 
 
 def _check_root(value: Path) -> Path:
@@ -178,6 +188,17 @@ class Settings(BaseSettings):
         description="Database of digests; without it one in the user's cache directory, else in each worker's memory.",
     )
     index_rows: int = Field(1_000_000, ge=100, description="Files whose digests are kept; the oldest are forgotten.")
+    event_rows: int = Field(
+        10_000,
+        ge=100,
+        description="Log records, and other events of each kind, that are kept; the oldest are forgotten.",
+    )
+    operator_token: Annotated[str, AfterValidator(_check_token)] = Field(
+        "",
+        repr=False,
+        description="What opens transfers, logs and /live; serve makes one where it is not set. "
+        "The environment keeps it from the list of processes, a command line does not.",
+    )
     chat: bool = Field(True, description="Answer questions about the files at /chat.")
     chat_base_url: Annotated[str, AfterValidator(_check_base_url)] = Field(
         "",

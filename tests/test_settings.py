@@ -78,3 +78,17 @@ def test_settings_reach_a_worker_through_the_environment(folder: Path, monkeypat
 def test_a_running_servers_settings_do_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings().port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("token", ["short", "x" * 15, "line\nbreak and more", "ünmistakably long"])
+def test_a_token_that_does_not_do_is_refused_and_not_repeated(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FILESERVE_OPERATOR_TOKEN", token)
+    with pytest.raises(SettingsError, match="FILESERVE_OPERATOR_TOKEN") as refused:
+        load_settings()
+    assert token not in str(refused.value)
+
+
+def test_a_token_reaches_a_worker_and_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(operator_token="sixteen letters!")
+    assert settings.to_environment()["FILESERVE_OPERATOR_TOKEN"] == "sixteen letters!"
+    assert "sixteen letters!" not in repr(settings) + str(settings)

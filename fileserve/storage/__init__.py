@@ -36,4 +36,8 @@ Digests, from the outside in:
 - ``computation``, ``hashing``, ``background``, ``limits``   the thread, the pass, the queue, the counts
 - ``known``       digests in memory
 - ``index``, ``database``   digests in SQLite
+
+Events:
+
+- ``eventlog``    rows of text under topics, kept in SQLite, for all processes
 """

@@ -114,6 +114,8 @@ class Database:
         return connection
 
     def _connect(self, path: Path | str) -> sqlite3.Connection:
+        if isinstance(path, Path):
+            _make_private(path)
         connection = sqlite3.connect(path, timeout=_BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
         try:
             self._prepare(connection)
@@ -144,6 +146,15 @@ def is_damage(error: Exception) -> bool:
     """Tell whether *error* says that the file is no database, or not a whole one."""
     code: int = getattr(error, "sqlite_errorcode", 0)  # errors of the module itself have none
     return code & 0xFF in _DAMAGED  # the upper bits tell more of the same
+
+
+def _make_private(path: Path) -> None:
+    """Make the file, where it is missing, one that only this user reads: it tells of files and clients.
+
+    A file that is there is not opened: to close it again would give up SQLite's locks on it.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 @contextmanager

@@ -3,17 +3,27 @@
 The style of the pages and the description of the API (``/ui``, ``/docs``, ``/openapi.json``) are the same for
 everybody and ask nobody.
 
+Who downloads what, and what the server logs, is for its operator, who shows a token: as a bearer token (RFC 6750
+§2.1), or in the cookie that the operator's link sets (``operator``). An address proves nothing: behind a proxy,
+everybody has the proxy's.
+
 Requests that change or start something are asked one thing more: whether a page of another site had them sent. A
 browser tells by Sec-Fetch-Site (W3C Fetch Metadata §2.4) and Origin (RFC 6454 §7); other clients send neither.
 """
 
+import hmac
+from collections.abc import Iterator
 from enum import Enum
 from http import HTTPStatus
+from urllib.parse import unquote
 
 from starlette.types import Scope
 
 from fileserve.semantics.fields import combine_fields
 from fileserve.web.problems import Problem
+from fileserve.web.site import site_of
+
+COOKIE = "fileserve_operator"
 
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
@@ -22,14 +32,48 @@ class Action(Enum):
     """What a request wants to do with a name."""
 
     READ = "read"
+    OPERATE = "operate"
 
 
 def authorize(scope: Scope, action: Action) -> None:
-    """Return if the client behind *scope* may do *action*.
+    """Return if the client behind *scope* may do *action*; raise the 401 ``Problem`` otherwise.
 
     Policy: everybody may read what is served; who wants less puts fileserve on a loopback address or behind a proxy
     that asks.
     """
+    if action is Action.OPERATE:
+        require_token(scope, *_shown_tokens(scope))
+
+
+def require_token(scope: Scope, *shown: str) -> None:
+    """Return if one of the *shown* is the operator's token; raise the 401 ``Problem`` otherwise."""
+    token = site_of(scope).settings.operator_token
+    if not token:
+        raise _refusal(
+            "This server has no operator's token, so nobody may see this: set FILESERVE_OPERATOR_TOKEN, or start it "
+            "with `fileserve serve`, which makes one."
+        )
+    if not any(hmac.compare_digest(one.encode(), token.encode()) for one in shown):
+        raise _refusal(
+            "This is for the operator: open the link that the server printed at its start, or send its token as "
+            "`Authorization: Bearer`."
+        )
+
+
+def _refusal(detail: str) -> Problem:
+    return Problem(HTTPStatus.UNAUTHORIZED, detail, fields={"www-authenticate": "Bearer"})
+
+
+def _shown_tokens(scope: Scope) -> Iterator[str]:
+    """Return what the client shows as a token, by the Authorization field and by cookies (RFC 6265 §5.4)."""
+    scheme, _, credentials = combine_fields(scope["headers"]).get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        yield credentials.strip(" ")
+    cookies = b";".join(value for name, value in scope["headers"] if name == b"cookie").decode("latin-1")
+    for cookie in cookies.split(";"):
+        name, _, value = cookie.strip(" ").partition("=")
+        if name == COOKIE:
+            yield unquote(value)
 
 
 def refuse_cross_site(scope: Scope) -> None:

@@ -18,14 +18,14 @@ from fileserve.web import assets, live, openapi, operations
 from fileserve.web.archives import archive, archive_of_root
 from fileserve.web.chat import chat_routes
 from fileserve.web.checksums import checksum
-from fileserve.web.digesting import digesting
 from fileserve.web.downloads import download
 from fileserve.web.files import files
 from fileserve.web.opening import open_site
+from fileserve.web.operator import absent, behind_link
 from fileserve.web.pages import browse, home
 from fileserve.web.problems import Problem, failure
 from fileserve.web.routes import NameRoutes
-from fileserve.web.tail import tail
+from fileserve.web.topics import TOPICS, events, stream_of
 
 NAME_ROUTES = {
     b"/": home,
@@ -36,8 +36,9 @@ NAME_ROUTES = {
     b"/archive.tar": archive_of_root(Format.TAR),
     b"/archive.zip": archive_of_root(Format.ZIP),
     b"/checksum": checksum,
-    b"/events/checksum": digesting,
-    b"/events/tail": tail,
+    **{f"/events/{name}".encode(): stream_of(topic) for name, topic in TOPICS.items()},
+    b"/events": events,
+    b"/live": behind_link(absent),
 }
 
 

@@ -5,8 +5,8 @@ Unnamed messages tell the progress, four times a second at the most; ``checkpoin
 ends with the last of them. An id is a short hash of the file's state, and the tenths that were told: who reconnects is
 not told them again, and ``reset`` says that the file has changed meanwhile.
 
-After ``done`` the stream ends. An EventSource would come back; it is to be closed then, and one that does come back is
-answered 204, which ends it (HTML §9.2.3).
+After ``done`` the stream ends. An EventSource would come back; it is to be closed then, and one that does come back has
+nothing left to be told.
 """
 
 import asyncio
@@ -16,16 +16,12 @@ import re
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from http import HTTPStatus
-
-from starlette.responses import Response
-from starlette.types import ASGIApp
 
 from fileserve.storage.computation import Computation
 from fileserve.storage.index import Digests, identity
 from fileserve.storage.names import display_name
 from fileserve.storage.reader import FileStatus, OpenFile
-from fileserve.web.events import Event, EventStream, answer_head, last_event_id, reset
+from fileserve.web.events import Event, Source, reset
 from fileserve.web.routes import NameRequest
 
 PACE_S = 0.25
@@ -34,30 +30,31 @@ DONE = "done"
 _TOLD = re.compile(r"[0-9]|10|done")
 
 
-async def digesting(request: NameRequest) -> ASGIApp:
-    """Answer with the progress of the file's digest. HEAD starts nothing. Raises ``Busy`` at the limit."""
+async def open_progress(request: NameRequest, given: str | None) -> Source | None:
+    """Return the progress of the file's digest after the event *given*; ``None``: its digest was told.
+
+    Raises ``Busy`` at the limit of computations.
+    """
     opened = await request.site.root.open(request.name)
     try:
-        if request.scope["method"] == "HEAD":
-            return answer_head
-        return await _answer(request, opened)
+        return await _open(request, opened, given)
     finally:
         opened.close()  # a computation has a descriptor of its own
 
 
-async def _answer(request: NameRequest, opened: OpenFile) -> ASGIApp:
-    state, given = _state(opened.status), last_event_id(request)
+async def _open(request: NameRequest, opened: OpenFile, given: str | None) -> Source | None:
+    state = _state(opened.status)
     told = _told(given, state)
     if told == DONE:
-        return Response(status_code=HTTPStatus.NO_CONTENT, headers={"cache-control": "no-store"})
+        return None
     first = () if given is None or told is not None else (reset(f"{state}-0"),)
     name = display_name(request.name[-1])
     digests = await request.site.checksums.find(opened.status)
     if digests is not None:
-        return EventStream(_Known(f"{state}-{told or 0}", (*first, _done(state, name, digests))))
+        return _Known(f"{state}-{told or 0}", (*first, _done(state, name, digests)))
     held = AsyncExitStack()
     computation = await held.enter_async_context(request.site.checksums.watch(opened, request.client))
-    return EventStream(_Progress(state, name, computation, held, int(told or 0), first))
+    return _Progress(state, name, computation, held, int(told or 0), first)
 
 
 class _Known:

@@ -15,7 +15,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
@@ -55,33 +55,59 @@ class Event:
     data: str
     id: str
     name: str | None = None
+    _lines: dict[str | None, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def encode(self) -> bytes:
         """Return the event as it stands in the stream."""
-        return format_sse_event(data_str=self.data, event=self.name, id=self.id)
+        return b"%bid: %b\n\n" % (self.lines(self.name), self.id.encode())
+
+    def lines(self, name: str | None) -> bytes:
+        """Return the event's lines under *name*, all but that of its id; once for all streams that it is sent on."""
+        lines = self._lines.get(name)
+        if lines is None:
+            lines = self._lines[name] = format_sse_event(data_str=self.data, event=name)[:-1]
+        return lines
 
 
-class Source(Protocol):
-    """Where the events of one stream come from."""
+class Encoded(Protocol):
+    """One event or more, as they stand in the stream."""
+
+    @property
+    def id(self) -> str:
+        """Where a client that has them goes on."""
+
+    def encode(self) -> bytes:
+        """Return the bytes."""
+
+
+class Streamable(Protocol):
+    """What a stream can be made of."""
 
     @property
     def start(self) -> str:
         """The id of a client that has got no event yet."""
 
-    async def next(self) -> Sequence[Event]:
+    async def next(self) -> Sequence[Encoded]:
         """Wait for the next events and return them; none: there will be no more.
 
         Raises ``StorageError`` when there can be no more, which the client is told.
         """
 
     async def close(self) -> None:
-        """Give back what the source holds."""
+        """Give back what is held."""
+
+
+class Source(Streamable, Protocol):
+    """Where the events of one topic come from."""
+
+    async def next(self) -> Sequence[Event]:
+        """Wait for the next events, as ``Streamable`` says."""
 
 
 class EventStream:
     """The response with the events of *source*, which it owns from its making on: whoever makes one calls it."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Streamable) -> None:
         self._source = source
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -121,7 +147,7 @@ class EventStream:
             await _send(send, Event(json.dumps({"detail": problem_of(error).detail}), last, "error").encode())
         await _send(send, b"", more_body=False)
 
-    async def _next(self, send: Send) -> Sequence[Event]:
+    async def _next(self, send: Send) -> Sequence[Encoded]:
         """Return the next events, and send comments until there are some.
 
         The wait is a task, so every round of the stream lets the loop turn, however fast source and client are.

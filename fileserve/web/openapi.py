@@ -6,6 +6,13 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
 from fileserve.web.files import PAGE_SIZE, DirectoryInfo, FileInfo
+from fileserve.web.openapi_events import event_paths
+from fileserve.web.openapi_parts import PATH as _PATH
+from fileserve.web.openapi_parts import REFERENCE as _REFERENCE
+from fileserve.web.openapi_parts import header as _header
+from fileserve.web.openapi_parts import problems as _problems
+from fileserve.web.openapi_parts import query as _query
+from fileserve.web.openapi_parts import response as _response
 from fileserve.web.operations import Health
 
 _PROBLEM = {
@@ -16,15 +23,6 @@ _PROBLEM = {
     "required": ["title", "status", "detail"],
 }
 _MODELS = (FileInfo, DirectoryInfo, Health)
-_REFERENCE = "#/components/schemas/{model}"
-_PATH = {
-    "name": "path",
-    "in": "path",
-    "required": True,
-    "description": "Percent-encoded bytes of the name, components separated by `/`.",
-    "schema": {"type": "string"},
-}
-_PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": _REFERENCE.format(model="Problem")}}}
 
 
 def describe_routes(app: FastAPI) -> None:
@@ -49,8 +47,7 @@ def _paths() -> dict[str, Any]:
     paths = {
         "/api/files/{path}": _files(),
         "/checksum/{path}": _checksum(),
-        "/events/tail/{path}": _events("tail", *_TAIL, [_PATH, _FROM, *_LAST_EVENT]),
-        "/events/checksum/{path}": _events("digesting", *_DIGESTING, [_PATH, *_LAST_EVENT], _TOLD_ALL),
+        **event_paths(),
         "/": _browse("home", []),
         "/browse/{path}/": _browse("browse", [_PATH]),
         "/healthz": _health("healthz", "Tell that the process answers"),
@@ -109,28 +106,6 @@ def _checksum() -> dict[str, Any]:
     }
 
 
-def _events(
-    operation: str,
-    summary: str,
-    description: str,
-    parameters: list[dict[str, Any]],
-    responses: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    content = {"text/event-stream": {"schema": {"type": "string"}}}
-    return {
-        "tags": ["events"],
-        "operationId": operation,
-        "summary": summary,
-        "description": description,
-        "parameters": parameters,
-        "responses": {
-            "200": _response("The events.", content),
-            **(responses or {}),
-            **_problems("400", "403", "404", "422", "503"),
-        },
-    }
-
-
 def _files() -> dict[str, Any]:
     schema = {"oneOf": [{"$ref": _REFERENCE.format(model=model)} for model in ("DirectoryInfo", "FileInfo")]}
     return {
@@ -169,22 +144,6 @@ def _health(operation: str, summary: str, *problems: str) -> dict[str, Any]:
     }
 
 
-def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
-    return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
-
-
-def _header(name: str) -> dict[str, Any]:
-    return {"name": name, "in": "header", "required": False, "schema": {"type": "string"}}
-
-
-def _response(description: str, content: dict[str, Any] | None) -> dict[str, Any]:
-    return {"description": description} | ({"content": content} if content else {})
-
-
-def _problems(*statuses: str) -> dict[str, Any]:
-    return {status: {"description": _PROBLEMS[status], "content": _PROBLEM_CONTENT} for status in statuses}
-
-
 _DISPOSITION = _query(
     "disposition", {"type": "string", "enum": ["attachment", "inline"], "default": "attachment"}, "Save or view."
 )
@@ -198,23 +157,6 @@ _SIDECARS = (
     "Want-Content-Digest is answered up to 1 MiB."
 )
 _WANTS = [_header(name) for name in ("Want-Repr-Digest", "Want-Content-Digest", "Want-Digest")]
-_TAIL = (
-    "Follow a growing file, as tail -F does",
-    "Each line is an unnamed message; of a line of more than 64 KiB all pieces but the last are part events. lost "
-    "tells that lines may be missing, reset that the id was not understood.",
-)
-_DIGESTING = (
-    "Follow the computation of a file's SHA-256",
-    "Unnamed messages tell the progress, checkpoint events each tenth, done the digest; close the EventSource then.",
-)
-_FROM = _query(
-    "from", {"type": "string", "default": "end"}, "Where a new client begins: end, start, or -N for the last N lines."
-)
-_LAST_EVENT = [
-    _header("Last-Event-ID"),
-    _query("last_event_id", {"type": "string"}, "The same, for a new EventSource."),
-]
-_TOLD_ALL = {"204": {"description": "The id is that of done: nothing is left to be told."}}
 _BYTES = {
     "/download/{path}": ("files", "download", [_PATH, _DISPOSITION, *_WANTS]),
     "/archive/{path}.tar": ("archives", "archive_tar", [_PATH, *_PATTERNS]),
@@ -231,10 +173,3 @@ _PAGE_PARAMETERS = (
         "limit", {"type": "integer", "minimum": 1, "maximum": PAGE_SIZE, "default": PAGE_SIZE}, "Entries on the page."
     ),
 )
-_PROBLEMS = {
-    "400": "The path is no name, or a pattern is none.",
-    "403": "The name is not a regular file, or may not be read; or the directory has too many members for an archive.",
-    "404": "There is no such name, or it is not of the kind asked for.",
-    "422": "A parameter cannot be used.",
-    "503": "The server is out of some resource, or about to end; try again after Retry-After seconds.",
-}

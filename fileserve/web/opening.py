@@ -1,8 +1,9 @@
-"""Opens what a running application needs, and closes it in the end: root, index of digests, archives, background pass.
+"""Opens what a running application needs, and closes it in the end: root, bus, index of digests, archives and the rest.
 
 The index is a file outside the served directory: the one that is set, or one in the user's cache directory (that of
 systemd, XDG's, or ``~/.cache``), with a name made of the directory's path. Where none can be written it is in memory,
-and the log says so: digests are then computed anew after a restart, and by each worker for itself.
+and the log says so: digests are then computed anew after a restart, and by each worker for itself. The log of events
+lies beside the index, or is in memory as well.
 """
 
 import asyncio
@@ -19,7 +20,9 @@ from fileserve.storage.checksums import Checksums
 from fileserve.storage.errors import StorageError
 from fileserve.storage.index import Index
 from fileserve.storage.root import Root
+from fileserve.web.bus import open_bus
 from fileserve.web.indexing import index_all
+from fileserve.web.recording import recording
 from fileserve.web.site import Site
 from fileserve.web.summing import Summing
 
@@ -30,7 +33,9 @@ log = logging.getLogger("fileserve.index")
 async def open_site(settings: Settings) -> AsyncIterator[Site]:
     """Open what *settings* ask for; close it when the block ends."""
     root = Root(settings.root, hidden=settings.hidden)
-    index, path = open_index(settings, Path(os.fsdecode(root.real_path)))
+    real_root = Path(os.fsdecode(root.real_path))
+    index, path = open_index(settings, real_root)
+    bus = open_bus(path and path.parent / _name("events", real_root), max_rows=settings.event_rows)
     checksums = Checksums(
         index,
         at_once=settings.checksums,
@@ -46,11 +51,12 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
         portable=settings.etag == "portable",
     )
     summing = Summing(root, checksums)
-    site = Site(settings, root, index, checksums, archives, summing)
+    site = Site(settings, root, index, checksums, archives, summing, bus)
     lock = path.with_suffix(".lock") if path is not None else None
     background = asyncio.ensure_future(index_all(site, lock)) if settings.index else None
     try:
-        yield site
+        with recording(bus):
+            yield site
     finally:
         if background is not None:
             background.cancel()
@@ -58,6 +64,7 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
         await summing.close()
         archives.close()
         await checksums.close()
+        await bus.close()
         index.close()
         root.close()
 
@@ -77,9 +84,13 @@ def open_index(settings: Settings, real_root: Path) -> tuple[Index, Path | None]
 def _places(settings: Settings, real_root: Path) -> list[Path]:
     if settings.index_file is not None:
         return [settings.index_file.resolve()]
-    name = f"digests-{hashlib.sha256(os.fsencode(real_root)).hexdigest()[:16]}.sqlite"
+    name = _name("digests", real_root)
     caches = [Path(os.environ[key]) for key in ("CACHE_DIRECTORY", "XDG_CACHE_HOME") if os.environ.get(key)]
     with suppress(RuntimeError):  # there is no home
         caches.append(Path.home() / ".cache")
     places = [(cache / "fileserve" / name).resolve() for cache in caches]
     return [place for place in places if not place.is_relative_to(real_root)]
+
+
+def _name(kind: str, real_root: Path) -> str:
+    return f"{kind}-{hashlib.sha256(os.fsencode(real_root)).hexdigest()[:16]}.sqlite"

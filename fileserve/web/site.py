@@ -11,6 +11,7 @@ from fileserve.storage.checksums import Checksums
 from fileserve.storage.index import Index
 from fileserve.storage.names import Name, quote_name
 from fileserve.storage.root import Root
+from fileserve.web.bus import Bus
 from fileserve.web.summing import Summing
 
 _HOST = re.compile(r"[0-9A-Za-z.:\[\]_-]+")
@@ -26,6 +27,7 @@ class Site:
     checksums: Checksums
     archives: Archives
     summing: Summing
+    bus: Bus
 
 
 def site_of(scope: Scope) -> Site:

@@ -13,11 +13,9 @@ import re
 from collections.abc import Sequence
 from http import HTTPStatus
 
-from starlette.types import ASGIApp
-
 from fileserve.storage.following import Follower, Lost, follow, resume
 from fileserve.storage.lines import Line, Position
-from fileserve.web.events import Event, EventStream, answer_head, last_event_id, reset
+from fileserve.web.events import Event, Source, reset
 from fileserve.web.problems import Problem
 from fileserve.web.routes import NameRequest
 
@@ -27,24 +25,21 @@ _ID = re.compile(r"([0-9a-f]{1,16})-([0-9a-f]{16})-([0-9]{1,18})")
 _FROM = re.compile(r"-([0-9]{1,18})")
 
 
-async def tail(request: NameRequest) -> ASGIApp:
-    """Answer with the lines of the file from where the client left it, or from where ``?from=`` says.
+async def open_lines(request: NameRequest, told: str | None) -> Source:
+    """Return the lines of the file after the event *told*, or from where ``?from=`` says.
 
     ``end`` is the default; ``start``; or ``-N``, the last N lines.
     """
-    root, name, told = request.site.root, request.name, last_event_id(request)
+    root, name = request.site.root, request.name
     last = _parse_from(request.query.get("from", "end"))
-    if request.scope["method"] == "HEAD":
-        (await root.open(name)).close()
-        return answer_head
     if told is None:
-        return EventStream(_Lines(await follow(root, name, last=last)))
+        return _Lines(await follow(root, name, last=last))
     position = parse_id(told)
     if position is None:
         follower = await follow(root, name, last=last)
-        return EventStream(_Lines(follower, reset(format_id(follower.position))))
+        return _Lines(follower, reset(format_id(follower.position)))
     follower, loss = await resume(root, name, position)
-    return EventStream(_Lines(follower, *([_event_of(Lost(loss, follower.position))] if loss else [])))
+    return _Lines(follower, *([_event_of(Lost(loss, follower.position))] if loss else []))
 
 
 def format_id(position: Position) -> str:

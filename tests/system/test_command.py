@@ -6,7 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import closing
+from http.client import HTTPConnection, HTTPMessage
 from pathlib import Path
+from urllib.parse import quote
 from urllib.request import urlopen
 
 import psutil
@@ -210,3 +213,55 @@ def test_ctrl_c_prints_no_traceback(root: Path) -> None:
         server.process.send_signal(signal.SIGINT)
         server.process.wait(TIMEOUT_S)
         assert "Traceback" not in server.log.read_text()
+
+
+def link_of(server: Running) -> str:
+    """Return the operator's link that the greeting carries."""
+    found = re.search(r"watch: +(\S+)", server.log.read_text())
+    assert found is not None
+    return found[1]
+
+
+def status_of(url: str, **fields: str) -> tuple[int, HTTPMessage]:
+    """Return the status and the fields of a GET that follows no redirect."""
+    host, _, path = url.partition("//")[2].partition("/")
+    with closing(HTTPConnection(host, timeout=TIMEOUT_S)) as connection:
+        connection.request("GET", "/" + path, headers=fields)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, answer.headers
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_printed_link_lets_the_operator_in(workers: str, root: Path) -> None:
+    """The token that is made at the start reaches every worker, also a renewed one, and no list of processes."""
+    with serving(root, "--workers", workers) as server:
+        link = link_of(server)
+        token = link.partition("token=")[2]
+        assert len(token) >= 32
+        assert status_of(f"{server.url}/live")[0] == 401
+        before = processes_of(server)
+        if workers == "2":
+            server.process.send_signal(signal.SIGHUP)
+            assert wait_until(lambda: not any(process.is_running() for process in before[1:]), TIMEOUT_S)
+        for _ in range(8):
+            status, fields = status_of(link)
+            assert (status, fields["location"]) == (303, "/live")
+            assert status_of(f"{server.url}/live", Cookie=fields["set-cookie"].partition(";")[0])[0] != 401
+            assert status_of(f"{server.url}/live", Authorization=f"Bearer {token}")[0] != 401
+        assert token not in str([process.cmdline() for process in processes_of(server)])
+        assert server.log.read_text().count(token) == 1
+    with serving(root) as again:
+        assert link_of(again) != link.replace(server.url, again.url)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_token_that_was_set_is_not_repeated(workers: str, root: Path, tmp_path: Path) -> None:
+    token = "set by the operator"
+    command = (*FILESERVE, "serve", str(root), "--port", "0", "--workers", workers)
+    with running(*command, folder=tmp_path, FILESERVE_OPERATOR_TOKEN=token) as server:
+        assert link_of(server) == f"{server.url}/live?token=..."
+        assert status_of(f"{server.url}/live?token={quote(token)}")[0] == 303
+        assert status_of(f"{server.url}/live?token={quote(token)}x")[0] == 401
+        assert token not in str([process.cmdline() for process in processes_of(server)])
+        assert token not in server.log.read_text()

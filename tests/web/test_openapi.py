@@ -23,7 +23,9 @@ async def test_every_route_is_described(client: Client) -> None:
         "/archive.zip",
         "/chat",
         "/checksum/{path}",
+        "/events",
         "/events/checksum/{path}",
+        "/events/logs",
         "/events/tail/{path}",
         "/browse/{path}/",
     }

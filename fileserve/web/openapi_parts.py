@@ -1,0 +1,43 @@
+"""Pieces that descriptions of routes are made of (OpenAPI 3.1): parameters, answers and problems."""
+
+from typing import Any
+
+REFERENCE = "#/components/schemas/{model}"
+PATH = {
+    "name": "path",
+    "in": "path",
+    "required": True,
+    "description": "Percent-encoded bytes of the name, components separated by `/`.",
+    "schema": {"type": "string"},
+}
+_PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": REFERENCE.format(model="Problem")}}}
+
+
+def query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    """Return a parameter of the query."""
+    return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
+
+
+def header(name: str) -> dict[str, Any]:
+    """Return a field of the request."""
+    return {"name": name, "in": "header", "required": False, "schema": {"type": "string"}}
+
+
+def response(description: str, content: dict[str, Any] | None) -> dict[str, Any]:
+    """Return an answer, with its content by media type."""
+    return {"description": description} | ({"content": content} if content else {})
+
+
+def problems(*statuses: str) -> dict[str, Any]:
+    """Return the answers that are problem documents, by status."""
+    return {status: {"description": _PROBLEMS[status], "content": _PROBLEM_CONTENT} for status in statuses}
+
+
+_PROBLEMS = {
+    "400": "The path is no name, or a pattern is none.",
+    "401": "This is for the operator; WWW-Authenticate says that a bearer token is wanted.",
+    "403": "The name is not a regular file, or may not be read; or the directory has too many members for an archive.",
+    "404": "There is no such name, or it is not of the kind asked for.",
+    "422": "A parameter cannot be used.",
+    "503": "The server is out of some resource, or about to end; try again after Retry-After seconds.",
+}
