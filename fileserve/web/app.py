@@ -14,14 +14,15 @@ from starlette.types import Receive, Scope, Send
 import fileserve
 from fileserve.settings import Settings, load_settings
 from fileserve.storage.archive import Format
-from fileserve.web import assets, live, openapi, operations
+from fileserve.web import assets, openapi, operations
 from fileserve.web.archives import archive, archive_of_root
 from fileserve.web.chat import chat_routes
 from fileserve.web.checksums import checksum
 from fileserve.web.downloads import download
 from fileserve.web.files import files
+from fileserve.web.live import live
 from fileserve.web.opening import open_site
-from fileserve.web.operator import absent, behind_link
+from fileserve.web.operator import behind_link
 from fileserve.web.pages import browse, home
 from fileserve.web.problems import Problem, failure
 from fileserve.web.routes import NameRoutes
@@ -38,7 +39,7 @@ NAME_ROUTES = {
     b"/checksum": checksum,
     **{f"/events/{name}".encode(): stream_of(topic) for name, topic in TOPICS.items()},
     b"/events": events,
-    b"/live": behind_link(absent),
+    b"/live": behind_link(live),
 }
 
 
@@ -87,7 +88,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.include_router(operations.router)
     app.include_router(assets.router)
-    app.include_router(live.router)
     app.include_router(chat_routes(chosen))
     openapi.describe_routes(app)
     return app

@@ -3,18 +3,18 @@
 The page is a frame and tells nothing by itself; ``ui/live.js`` fills it from one stream of ``/events`` and from
 ``/chat``. All addresses in it are relative, so it works beneath any root path. Its policy allows the page's own
 modules, style and streams, and no inline script or style.
+
+Who may see it is asked in front of it, by ``operator``.
 """
 
-from fastapi import APIRouter, Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse
+from starlette.types import ASGIApp
 
 import fileserve
-from fileserve.web.access import Action, authorize
+from fileserve.storage.errors import NotFound
 from fileserve.web.assets import MODULES
 from fileserve.web.pages import FIELDS, templates
-from fileserve.web.site import site_of
-
-router = APIRouter(include_in_schema=False)
+from fileserve.web.routes import NameRequest, site_path
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
@@ -22,11 +22,11 @@ _POLICY = (
 )
 
 
-@router.api_route("/live", methods=["GET", "HEAD"])
-async def live(request: Request) -> Response:
-    """Answer with the page, if the operator asks."""
-    authorize(request.scope, Action.OPERATE)
+async def live(request: NameRequest) -> ASGIApp:
+    """Answer with the page. With a slash at its end its relative addresses would lead elsewhere."""
+    if request.name or site_path(request.scope).endswith(b"/"):
+        raise NotFound
     page = templates.get_template("live.html").render(
-        version=fileserve.__version__, modules=MODULES, chat=site_of(request.scope).settings.chat
+        version=fileserve.__version__, modules=MODULES, chat=request.site.settings.chat
     )
     return HTMLResponse(page, headers=FIELDS | {"content-security-policy": _POLICY})

@@ -2,6 +2,7 @@
 
 import { announce } from "./announce.js";
 import { element, find, setText, visible } from "./dom.js";
+import { topicOf } from "./feed.js";
 import { duration, percent, size } from "./format.js";
 import { painter } from "./frame.js";
 
@@ -23,7 +24,7 @@ export class Checksum {
     this.#bar.append(...this.#tenths.map(({ box }) => box));
     find("#checksum-form").addEventListener("submit", (event) => {
       event.preventDefault();
-      this.compute(this.#field.value.trim());
+      this.compute(this.#field.value);
       chosen(this.#path);
     });
     find("#checksum-stop").addEventListener("click", () => {
@@ -35,8 +36,9 @@ export class Checksum {
     find("#digest-copy").addEventListener("click", () => this.#copy());
   }
 
-  /** Watch the computation of the digest of the file at *path*, and of no other. */
-  compute(path) {
+  /** Watch the computation of the digest of the file whose path was *typed*, and of no other. */
+  compute(typed) {
+    const path = typed.trim().replace(/^\/+/, "");
     this.#leave();
     if (!path) return;
     this.#path = path;
@@ -45,7 +47,7 @@ export class Checksum {
     find("#checksum-stop").hidden = false;
     find("#checksum-empty").hidden = true;
     find("#checksum-result").hidden = false;
-    this.#feed.watch(`checksum:${path}`, {
+    this.#feed.watch(topicOf("checksum", path), {
       "": (data) => this.#moved(JSON.parse(data)),
       checkpoint: (data) => this.#checkpoint(JSON.parse(data)),
       done: (data) => this.#done(JSON.parse(data)),
@@ -56,12 +58,12 @@ export class Checksum {
   }
 
   #leave() {
-    if (this.#path) this.#feed.leave(`checksum:${this.#path}`);
+    if (this.#path) this.#feed.leave(topicOf("checksum", this.#path));
     this.#idle();
   }
 
   #over() {
-    this.#feed.over(`checksum:${this.#path}`);
+    this.#feed.over(topicOf("checksum", this.#path));
     this.#idle();
   }
 

@@ -7,9 +7,16 @@
 
 const FIRST_MS = 1000;
 const LONGEST_MS = 30_000;
+const NOT_UNDERSTOOD = [400, 422]; // of all topics together, although one is to blame
+
+/** Return the topic *kind* of the file at *path*, as it stands in the address and before the events' names. */
+export function topicOf(kind, path) {
+  return `${kind}:${path.split("/").map(encodeURIComponent).join("/")}`;
+}
 
 export class Feed {
   #address;
+  #parameters;
   #topics = new Map(); // topic → {event name, "" for unnamed messages: function of its data}
   #left = new Set(); // topics whose place is in the last id, and is not to be gone on from
   #source = null;
@@ -19,9 +26,10 @@ export class Feed {
   #isReopening = false;
   #tell;
 
-  /** *tell* is called with what has become of the connection: {is: "connecting" | "live" | "waiting", reason, until}. */
-  constructor(address, tell) {
+  /** *parameters* are those of the topics. *tell* is called with what has become of the connection: {is: "connecting" | "live" | "waiting", reason, until}. */
+  constructor(address, parameters, tell) {
     this.#address = address;
+    this.#parameters = parameters;
     this.#tell = tell;
   }
 
@@ -91,6 +99,7 @@ export class Feed {
     const query = new URLSearchParams([...this.#topics.keys()].map((topic) => ["topic", topic]));
     const ids = new URLSearchParams(this.#lastId);
     const kept = new URLSearchParams([...ids].filter(([topic]) => this.#topics.has(topic) && !this.#left.has(topic)));
+    for (const [name, value] of Object.entries(this.#parameters)) query.set(name, value);
     if (kept.size) query.set("last_event_id", kept);
     return `${this.#address}?${query}`;
   }
@@ -102,23 +111,33 @@ export class Feed {
     const wait = Math.min(LONGEST_MS, FIRST_MS * 2 ** this.#failures) * (0.75 + Math.random() / 2);
     this.#failures += 1;
     this.#retry = setTimeout(() => this.open(), wait);
-    const told = { is: "waiting", until: Date.now() + wait };
-    this.#tell({ ...told, reason: "" });
-    if (wasRefused) {
-      const reason = await whyRefused(source.url);
-      if (source === this.#source) this.#tell({ ...told, reason });
-    }
+    const told = { is: "waiting", until: Date.now() + wait, reason: "" };
+    this.#tell(told);
+    if (!wasRefused) return;
+    const { status, detail } = await whyRefused(source.url);
+    if (source !== this.#source) return;
+    if (NOT_UNDERSTOOD.includes(status) && this.#blame(detail)) this.open();
+    else this.#tell({ ...told, reason: status });
+  }
+
+  /** Take the newest topic for the reason of a refusal, if it is one that may end; say whether there was one. */
+  #blame(detail) {
+    const [topic, handlers] = [...this.#topics].at(-1);
+    handlers.error?.(JSON.stringify({ detail }));
+    return !this.#topics.has(topic);
   }
 }
 
-/** Return why an EventSource was refused, which it does not tell: the status of the same request, made once more. */
+/** Return why an EventSource was refused, which it does not tell: the answer to the same request, made once more. */
 async function whyRefused(url) {
   const leaving = new AbortController();
   try {
     const answer = await fetch(url, { signal: leaving.signal, cache: "no-store" });
-    return answer.ok ? "" : `${answer.status}`;
+    if (answer.ok) return { status: 0 };
+    const problem = await answer.json().catch(() => ({}));
+    return { status: answer.status, detail: problem.detail ?? `The server answers ${answer.status}.` };
   } catch {
-    return "";
+    return { status: 0 };
   } finally {
     leaving.abort();
   }

@@ -11,7 +11,7 @@ import { suggest } from "./suggest.js";
 import { Tail } from "./tail.js";
 import { Transfers } from "./transfers.js";
 
-const feed = new Feed("events", (state) => status.show(state));
+const feed = new Feed("events", { from: "-100", last: "300" }, (state) => status.show(state));
 const status = new Status(() => feed.open());
 const transfers = new Transfers();
 feed.watch("transfers", transfers.handlers);

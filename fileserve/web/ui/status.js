@@ -34,7 +34,7 @@ export class Status {
   }
 
   /** Show what a Feed tells. */
-  show({ is, reason = "", until = 0 }) {
+  show({ is, reason = 0, until = 0 }) {
     clearInterval(this.#ticking);
     if (is === "live") this.#live();
     else if (is === "waiting") this.#waiting(reason, until);

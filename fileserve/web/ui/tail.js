@@ -1,6 +1,7 @@
 // A file that is followed: its lines as they are written, and in words where some may be missing.
 
 import { element, find, setText, visible } from "./dom.js";
+import { topicOf } from "./feed.js";
 import { Lines } from "./lines.js";
 import { loss } from "./losses.js";
 
@@ -19,7 +20,7 @@ export class Tail {
     this.#feed = feed;
     find("#tail-form").addEventListener("submit", (event) => {
       event.preventDefault();
-      this.follow(this.#field.value.trim());
+      this.follow(this.#field.value);
       chosen(this.#path);
     });
     this.#stop.addEventListener("click", () => {
@@ -29,14 +30,15 @@ export class Tail {
     });
   }
 
-  /** Follow the file at *path*, and no other. */
-  follow(path) {
+  /** Follow the file whose path was *typed*, and no other. */
+  follow(typed) {
+    const path = typed.trim().replace(/^\/+/, "");
     this.leave();
     if (!path) return;
     this.#path = path;
     this.#field.value = path;
     this.#lines.clear();
-    this.#feed.watch(`tail:${path}`, {
+    this.#feed.watch(topicOf("tail", path), {
       "": (data) => this.#line(data),
       part: (data) => this.#line(data, "part"),
       lost: (data) => this.#notice(loss(data)),
@@ -48,7 +50,7 @@ export class Tail {
 
   /** Follow no file; what has come stays to be read. */
   leave() {
-    if (this.#path) this.#feed.leave(`tail:${this.#path}`);
+    if (this.#path) this.#feed.leave(topicOf("tail", this.#path));
     this.#idle();
   }
 
@@ -73,7 +75,7 @@ export class Tail {
   }
 
   #failed(detail) {
-    this.#feed.over(`tail:${this.#path}`);
+    this.#feed.over(topicOf("tail", this.#path));
     this.#idle();
     this.#notice(detail);
   }
