@@ -37,7 +37,7 @@ def live(page: Page, stage: Stage) -> Page:  # noqa: F811
 def visit(page: Page, stage: Stage, query: str = "") -> Page:  # noqa: F811
     page.context.add_cookies([{"name": "fileserve_operator", "value": TOKEN, "url": stage.url}])
     page.goto(f"{stage.url}/live{query}")
-    expect(page.locator("#state-text")).to_have_text("Live")
+    expect(page.locator("#state-text")).to_have_text("Connected")
     return page
 
 
@@ -54,7 +54,7 @@ def test_a_transfer_shows_up_moves_and_ends(live: Page, stage: Stage) -> None:
     stage.tell(told(transfer("a", covered=2**28, connections=4), "transfers:started"))
     row = live.get_by_role("row", name="films/a.mkv")
     expect(row.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "25")
-    for text in ("192.0.2.17 · 4 connections", "25 %", "50.0 MiB/s", "10 s left", "256 MiB of 1 GiB"):
+    for text in ("192.0.2.17 · 4 connections", "25 %", "50.0 MiB/s", "10 s", "256 MiB of 1 GiB"):
         expect(row).to_contain_text(text)
     expect(live.locator("#transfers-empty")).to_be_hidden()
     stage.tell(told(transfer("a", covered=2**29), "transfers:progress"))
@@ -199,7 +199,7 @@ def test_an_error_of_one_topic_is_told_in_its_panel_and_the_others_go_on(live: P
         expect(live.locator(f"#{panel}")).to_contain_text("There is no such file.")
     stage.tell(told(record("still here"), "logs"))
     expect(live.locator("#log-lines")).to_contain_text("still here")
-    assert live.locator("#state-text").inner_text() == "Live"
+    assert live.locator("#state-text").inner_text() == "Connected"
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_the_page_says_that_it_is_disconnected_and_why_and_comes_back(
     expect(live.locator("#notice")).to_contain_text(sentence)
     expect(live.locator("#notice")).to_contain_text("Trying again in ")
     live.get_by_role("button", name="Try now").click()
-    expect(live.locator("#state-text")).to_contain_text("Live again since ")
+    expect(live.locator("#state-text")).to_contain_text("Connected again since ")
     expect(live.locator("#notice")).to_be_hidden()
     assert stage.asked[-1]["last_event_id"] == ["transfers=b-7&logs=b-9"]
 
@@ -229,7 +229,7 @@ def test_the_page_comes_back_by_itself_and_waits_longer_each_time(live: Page, st
     live.evaluate(f"window.waits = []; {waits}")
     stage.break_off(*[503] * 4)
     expect(live.locator("#state-text")).to_contain_text("Disconnected")
-    expect(live.locator("#state-text")).to_contain_text("Live again", timeout=TIMEOUT_S * 1000)
+    expect(live.locator("#state-text")).to_contain_text("Connected again", timeout=TIMEOUT_S * 1000)
     found = [ms for ms in live.evaluate("waits") if ms != 1000]  # announcements gather for exactly a second
     assert len(found) >= 2
     for wait, middle in zip(found, (1000, 2000, 4000), strict=False):

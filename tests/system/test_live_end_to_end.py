@@ -41,7 +41,7 @@ def visit(page: Page, url: str, query: str = "") -> None:  # noqa: F811
     """Open the page as the link that is printed does."""
     page.goto(f"{url}/live?token={TOKEN}")
     page.goto(f"{url}/live{query}")
-    expect(page.locator("#state-text")).to_have_text("Live", timeout=TIMEOUT_MS)
+    expect(page.locator("#state-text")).to_have_text("Connected", timeout=TIMEOUT_MS)
 
 
 def append(path: Path, *lines: str) -> None:
@@ -112,7 +112,7 @@ def test_a_path_that_is_no_file_is_told_in_its_panel(
         page.get_by_label(label).fill(path)
         page.keyboard.press("Enter")
         expect(page.locator(f"#{panel}-stop")).to_be_hidden(timeout=TIMEOUT_MS)
-        expect(page.locator("#state-text")).to_have_text("Live")
+        expect(page.locator("#state-text")).to_have_text("Connected")
 
 
 def test_a_checksum_ends_with_the_digest_and_is_known_then(served: Running, root: Path, page: Page) -> None:  # noqa: F811
@@ -147,7 +147,7 @@ def test_over_a_restart_nothing_is_missed_or_doubled(workers: str, root: Path, p
     append(root / "app.log", "down")
     expect(page.locator("#state-text")).to_contain_text("Disconnected since")
     with serving(root, port, *options) as server:
-        expect(page.locator("#state-text")).to_contain_text("Live again", timeout=TIMEOUT_MS)
+        expect(page.locator("#state-text")).to_contain_text("Connected again", timeout=TIMEOUT_MS)
         append(root / "app.log", "live 2")
         expect(page.locator("#tail-lines p").last).to_have_text("live 2", timeout=TIMEOUT_MS)
         assert page.locator("#tail-lines p").all_inner_texts()[-3:] == ["live 1", "down", "live 2"]
@@ -180,7 +180,7 @@ def test_after_a_restart_with_another_token_the_page_asks_for_the_new_link(root:
         other = page.context.new_page()
         other.goto(f"{server.url}/live?token={TOKEN}")
         page.get_by_role("button", name="Try now").click()
-        expect(page.locator("#state-text")).to_contain_text("Live again", timeout=TIMEOUT_MS)
+        expect(page.locator("#state-text")).to_contain_text("Connected again", timeout=TIMEOUT_MS)
 
 
 @pytest.mark.parametrize("prefix", ["", "/files"])
@@ -202,6 +202,6 @@ def test_behind_nginx_that_answers_502_meanwhile_the_page_comes_back(
         append(root / "app.log", "down")
         expect(page.locator("#notice")).to_contain_text("The server answers 502.", timeout=TIMEOUT_MS)
         with serving(root, port, "--root-path", prefix):
-            expect(page.locator("#state-text")).to_contain_text("Live again", timeout=TIMEOUT_MS)
+            expect(page.locator("#state-text")).to_contain_text("Connected again", timeout=TIMEOUT_MS)
             expect(page.locator("#tail-lines p").last).to_have_text("down", timeout=TIMEOUT_MS)
             assert page.locator("#tail-lines p").all_inner_texts()[-2:] == ["live", "down"]

@@ -1,19 +1,21 @@
 // The SHA-256 of a file while it is computed: ten tenths with the time of each, and then the digest.
 
 import { announce } from "./announce.js";
+import { Chooser } from "./chooser.js";
 import { element, find, setText, visible } from "./dom.js";
 import { topicOf } from "./feed.js";
 import { duration, percent, size } from "./format.js";
 import { painter } from "./frame.js";
 
 const TENTHS = 10;
+const COPIED_MS = 2000;
 
 export class Checksum {
   #feed;
   #path = "";
+  #chooser;
   #told = { step: 0, progress: 0, time: 0 };
   #passed = []; // seconds at each tenth
-  #field = find("#checksum-path");
   #bar = find("#checksum-bar");
   #tenths = Array.from({ length: TENTHS }, tenth);
   #request = painter(() => this.#paint());
@@ -22,31 +24,24 @@ export class Checksum {
   constructor(feed, chosen) {
     this.#feed = feed;
     this.#bar.append(...this.#tenths.map(({ box }) => box));
-    find("#checksum-form").addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.compute(this.#field.value);
-      chosen(this.#path);
-    });
-    find("#checksum-stop").addEventListener("click", () => {
-      this.#leave();
-      this.#say("Stopped.");
-      chosen("");
-      this.#field.focus();
+    this.#chooser = new Chooser("checksum", (path) => {
+      this.compute(path);
+      chosen(path);
     });
     find("#digest-copy").addEventListener("click", () => this.#copy());
   }
 
-  /** Watch the computation of the digest of the file whose path was *typed*, and of no other. */
-  compute(typed) {
-    const path = typed.trim().replace(/^\/+/, "");
-    this.#leave();
+  /** Watch the computation of the digest of the file at *path*, and of no other; with "", none. */
+  compute(path) {
+    if (this.#path) this.#feed.leave(topicOf("checksum", this.#path));
+    const hasStopped = this.#path && !path;
+    this.#now(path);
+    if (hasStopped) this.#say("Stopped.");
     if (!path) return;
-    this.#path = path;
-    this.#field.value = path;
-    this.#anew();
-    find("#checksum-stop").hidden = false;
     find("#checksum-empty").hidden = true;
     find("#checksum-result").hidden = false;
+    this.#anew();
+    this.#say(`Reading ${visible(path)} …`);
     this.#feed.watch(topicOf("checksum", path), {
       "": (data) => this.#moved(JSON.parse(data)),
       checkpoint: (data) => this.#checkpoint(JSON.parse(data)),
@@ -54,22 +49,11 @@ export class Checksum {
       reset: () => this.#anew(),
       error: (data) => this.#failed(JSON.parse(data).detail),
     });
-    this.#say(`Reading ${visible(path)} …`);
   }
 
-  #leave() {
-    if (this.#path) this.#feed.leave(topicOf("checksum", this.#path));
-    this.#idle();
-  }
-
-  #over() {
-    this.#feed.over(topicOf("checksum", this.#path));
-    this.#idle();
-  }
-
-  #idle() {
-    this.#path = "";
-    find("#checksum-stop").hidden = true;
+  #now(path) {
+    this.#path = path;
+    this.#chooser.at(path);
   }
 
   #anew() {
@@ -108,6 +92,11 @@ export class Checksum {
     announce(detail);
   }
 
+  #over() {
+    this.#feed.over(topicOf("checksum", this.#path));
+    this.#now("");
+  }
+
   #say(sentence) {
     setText(find("#checksum-told"), sentence);
   }
@@ -128,7 +117,7 @@ export class Checksum {
     await navigator.clipboard.writeText(find("#digest-text").textContent);
     announce("Copied.");
     setText(find("#digest-copy"), "Copied");
-    setTimeout(() => setText(find("#digest-copy"), "Copy"), 2000);
+    setTimeout(() => setText(find("#digest-copy"), "Copy"), COPIED_MS);
   }
 }
 

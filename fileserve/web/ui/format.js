@@ -14,6 +14,12 @@ export function size(bytes) {
   return `${figures} ${UNITS[unit]}`;
 }
 
+/** 22 GiB, 51 GiB → "22 of 51 GiB" */
+export function amount(bytes, whole) {
+  const [figures, unit] = size(bytes).split(" ");
+  return size(whole).endsWith(` ${unit}`) ? `${figures} of ${size(whole)}` : `${figures} ${unit} of ${size(whole)}`;
+}
+
 /** Bytes per second. One decimal always, so that a column of them does not jump. */
 export function rate(bytesPerSecond) {
   const [figures, unit] = size(bytesPerSecond).split(" ");

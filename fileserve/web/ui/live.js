@@ -28,8 +28,6 @@ if (document.querySelector("#chat")) {
   new Chat();
   suggest(find("#chat-folder"), find("#chat-folders"), true);
 }
-suggest(find("#tail-path"), find("#tail-paths"));
-suggest(find("#checksum-path"), find("#checksum-paths"));
 
 function choose(name, path) {
   if (path) chosen.set(name, path);

@@ -45,9 +45,10 @@ export class Log {
 
 function line({ time, level, logger, message }, rank) {
   const stamp = element("time", { datetime: new Date(1000 * time).toISOString() }, clock(time));
-  const origin = element("span", { class: "origin", title: logger }, logger.replace(/^fileserve\./, ""));
-  const words = [stamp, " ", element("span", { class: "level" }, level), " ", origin, " "];
-  return element("p", { class: `line ${rank.toLowerCase()}` }, ...words, element("span", { class: "text" }, visible(message)));
+  const origin = element("span", { class: "origin", title: logger }, visible(logger.replace(/^fileserve\./, "")));
+  const text = element("span", { class: "text" }, visible(message));
+  const words = [stamp, element("span", { class: "level" }, level), element("span", { class: "said" }, origin, " ", text)];
+  return element("p", { class: `line record ${rank.toLowerCase()}` }, ...words);
 }
 
 function notice(sentence) {

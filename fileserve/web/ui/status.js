@@ -43,12 +43,12 @@ export class Status {
 
   #live() {
     const wasLost = this.#lostAt;
-    this.#set("live", wasLost ? `Live again since ${clock(Date.now() / 1000)}` : "Live");
+    this.#set("live", wasLost ? `Connected again since ${clock(Date.now() / 1000)}` : "Connected");
     this.#notice.hidden = true;
     this.#lostAt = 0;
     if (!wasLost) return;
     announce("Connected again.");
-    this.#calm = setTimeout(() => this.#set("live", "Live"), BACK_MS);
+    this.#calm = setTimeout(() => this.#set("live", "Connected"), BACK_MS);
   }
 
   #waiting(reason, until) {

@@ -1,7 +1,7 @@
 // One transfer as a row of the table: its elements are made once, and only what has changed is written.
 
 import { element, setText, visible } from "./dom.js";
-import { clock, count, duration, percent, rate, size } from "./format.js";
+import { amount, clock, count, duration, percent, rate, size } from "./format.js";
 
 const OUTCOMES = ["complete", "aborted", "stalled", "failed", "expired"];
 
@@ -48,7 +48,7 @@ export class TransferRow {
     this.element.className = isPaused ? "paused" : "moving";
     setText(this.#about, facts(transfer, isPaused ? "" : count(transfer.connections, "connection")));
     setText(this.#rate, isPaused ? "" : rate(transfer.rate));
-    setText(this.#left, isPaused ? "may resume" : transfer.left_s === null ? "" : `${duration(transfer.left_s)} left`);
+    setText(this.#left, isPaused ? "may resume" : transfer.left_s === null ? "" : duration(transfer.left_s));
   }
 
   #ended(transfer, endedAt) {
@@ -65,7 +65,7 @@ export class TransferRow {
     this.#fill.style.transform = `translateX(${100 * begin}%) scaleX(${share})`;
     this.#bar.setAttribute("aria-valuenow", parseInt(whole, 10));
     setText(this.#share, whole);
-    setText(this.#amount, outcome === "complete" ? size(length) : `${size(covered)} of ${size(length)}`);
+    setText(this.#amount, outcome === "complete" ? size(length) : amount(covered, length));
   }
 }
 

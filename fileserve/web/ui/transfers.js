@@ -116,10 +116,11 @@ export class Transfers {
 
   #summarize(active, ended) {
     const hidden = this.#underWay.size - active;
-    setText(this.#sum, this.#underWay.size ? `${count(this.#underWay.size, "transfer")} under way` : "Nothing under way");
+    setText(this.#sum, this.#underWay.size ? `${this.#underWay.size} under way` : "");
     setText(find("#rate"), rate(this.rate));
     setText(this.#more, `And ${count(hidden, "older transfer")} that this list leaves out.`);
     this.#more.hidden = hidden === 0;
+    find("#ended-head").hidden = ended === 0;
     find("#transfers-table").hidden = active + ended === 0;
     find("#transfers-empty").hidden = active + ended > 0;
   }
