@@ -199,6 +199,9 @@ class Settings(BaseSettings):
         description="What opens transfers, logs and /live; serve makes one where it is not set. "
         "The environment keeps it from the list of processes, a command line does not.",
     )
+    resume_window: float = Field(
+        60, gt=0, description="Seconds in which a download that was broken off may go on and still counts as the same."
+    )
     chat: bool = Field(True, description="Answer questions about the files at /chat.")
     chat_base_url: Annotated[str, AfterValidator(_check_base_url)] = Field(
         "",

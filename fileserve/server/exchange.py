@@ -36,7 +36,7 @@ _LAST_MESSAGE: Message = {"type": "http.response.body", "body": b"", "more_body"
 class Exchange:
     """One request and its response on a connection."""
 
-    __slots__ = ("_ends_by_close", "app", "connection", "cycle", "instant", "sent", "ticket")
+    __slots__ = ("_ends_by_close", "app", "connection", "cycle", "instant", "number", "sent", "ticket")
 
     def __init__(
         self, connection: "Protocol", cycle: RequestResponseCycle, app: ASGI3Application, ticket: Ticket | None
@@ -46,6 +46,7 @@ class Exchange:
         self.app = app
         self.ticket = ticket
         self.sent = 0  # bytes of content in ordinary messages
+        self.number = connection.wire.responses = connection.wire.responses + 1
         self.instant = Instant()
         self._ends_by_close = False
 
@@ -85,9 +86,31 @@ class Exchange:
             return self._send_file(self.connection.wire.sender, message)
         return self.cycle.send(message)
 
+    def unsent(self) -> int | None:
+        """Return how many bytes of the announced content the connection has not taken yet; ``None``: none is announced.
+
+        Leans on uvicorn to take off ``expected_content_length`` what it writes, when it writes it.
+        """
+        if not self.cycle.response_started:
+            return None
+        sender = self.connection.wire.sender
+        of_region = sender.unsent if sender is not None and self._is_newest() else 0
+        return self.cycle.expected_content_length + of_region
+
+    def unacknowledged(self) -> int:
+        """Return how many bytes of this response, and of those before it, the client has not taken.
+
+        Policy: who asks for the next one on this connection has taken all of this one. Of a client that asks ahead
+        (RFC 9112 §9.3.2) that is not certain.
+        """
+        return self.connection.wire.unacknowledged() if self._is_newest() else 0
+
     def has_known_end(self) -> bool:
         """Tell whether a client can see the end of the response, as far as it has got, before the connection's end."""
         return not self.cycle.response_started or (not self.cycle.chunked_encoding and not self._ends_by_close)
+
+    def _is_newest(self) -> bool:
+        return self.number == self.connection.wire.responses
 
     def disconnect(self) -> None:
         """Let the application know that the client has gone."""
@@ -99,7 +122,9 @@ class Exchange:
         connection = self.connection
         own: dict[object, object] = {
             "now_ns": self.instant,
-            "unacknowledged": connection.wire.unacknowledged,
+            "unsent": self.unsent,
+            "unacknowledged": self.unacknowledged,
+            "lost": connection.wire.loss,
             "leaving": connection.edge.leaving,
             "draining": connection.edge.draining,
         }
@@ -172,15 +197,18 @@ class Exchange:
         sender.cork()
         if chunked:
             self.cycle.transport.write(b"%x\r\n" % count)
-        else:
-            self._take_off(count)
         await self.connection.wire.flush()
+        if not chunked:
+            self._take_off(count)
+        begin = sender.sent
         try:
             await sender.send(file, offset, count)
         except Disconnected:
             self.disconnect()
             self.connection.wire.abort(reset=False)
             raise
+        finally:
+            self.cycle.expected_content_length += begin + count - sender.sent if not chunked else 0
         if chunked:
             self.connection.transport.write(b"\r\n")
         if message.get("offset") is None:

@@ -2,10 +2,12 @@
 
 `Protocol` is passed to uvicorn as ``http=Protocol`` or ``http=Protocol.with_limits(Limits(...))``. It adds the ASGI
 extension ``http.response.zerocopysend`` (plain sockets on Linux), the limits of `Limits`, the wire rules of `Intake`,
-and ``scope["extensions"]["fileserve"]`` with four entries:
+and ``scope["extensions"]["fileserve"]`` with these entries:
 
 - ``now_ns``: a callable; the instant of this response in nanoseconds, which is also its Date
-- ``unacknowledged``: a callable; bytes of this connection that the peer's kernel has not taken yet
+- ``unsent``: a callable; bytes of the announced content that the connection has not taken yet, also in a region
+- ``unacknowledged``: a callable; bytes that the peer's kernel has not taken, even at the end; 0 after a next request
+- ``lost``: a callable; ``None``, or how the connection was lost: ``stalled`` (the peer took nothing) or ``left``
 - ``leaving``: an `asyncio.Event`, set when balancers should turn away; each connection ends after its response
 - ``draining``: an `asyncio.Event`, set when the server has begun to shut down; streams end themselves then
 
@@ -199,9 +201,9 @@ class Protocol(Intake):
         return outstanding, self.wire.taken(), self.arrival.total, exchange.sent if exchange is not None else 0
 
     def stalled(self) -> None:
-        """Reset the connection: what is queued for a peer that takes nothing would stay in the kernel for minutes."""
+        """Reset the connection."""
         self.logger.warning("%s - stalled for %g s; connection reset", self._peer, self.limits.stall_timeout_s)
-        self.wire.abort(reset=True)
+        self.wire.stall()
 
     def _close_unasked(self) -> None:
         if self.cycle is None and not self.arrival.incomplete:

@@ -23,6 +23,9 @@ class Wire:
         self.transport = transport
         self.joining = JoiningTransport(loop, transport)
         self.sender: Sender | None = None
+        self.responses = 0  # that were begun on this connection
+        self._left_over = 0  # what was unacknowledged when the connection was lost
+        self._stalled = False
         self._lost = False
         self._loop = loop
         self._flow = flow
@@ -41,6 +44,7 @@ class Wire:
 
     def lose(self) -> None:
         """Note that the connection is lost: its descriptor may soon be another's."""
+        self._left_over = self.unacknowledged()
         self._lost = True
         if self.sender is not None:
             self.sender.lose()
@@ -58,9 +62,12 @@ class Wire:
                 self.transport.set_write_buffer_limits()
 
     def unacknowledged(self) -> int:
-        """Return how many of the written bytes the peer's kernel has not taken yet; 0 when the connection is lost."""
+        """Return how many of the written bytes the peer's kernel has not taken, or had not when the connection ended.
+
+        What the transport held itself is dropped before the loss is told, and is missing then.
+        """
         if self._lost:
-            return 0
+            return self._left_over
         return self.transport.get_write_buffer_size() + sockets.unacknowledged(self._sock)
 
     def is_over(self, *, half_closed: bool) -> bool:
@@ -70,6 +77,15 @@ class Wire:
     def taken(self) -> tuple[int, int]:
         """Return two counts that grow as the peer takes bytes: its kernel's acknowledgements, our sendfile."""
         return sockets.acknowledged(self._sock), self.sender.sent if self.sender is not None else 0
+
+    def stall(self) -> None:
+        """Reset the connection, because its peer takes nothing: what is queued would stay in the kernel for minutes."""
+        self._stalled = True
+        self.abort(reset=True)
+
+    def loss(self) -> str | None:
+        """Return how the connection was lost: ``stalled`` (its peer took nothing) or ``left``; else ``None``."""
+        return None if not self._lost else "stalled" if self._stalled else "left"
 
     def abort(self, *, reset: bool) -> None:
         """Close at once. A *reset* also drops what the kernel has queued, and does not look like a proper end."""

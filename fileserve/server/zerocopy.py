@@ -9,8 +9,7 @@ for the disk, never for the client, and nothing is closed under it, whoever has 
 Cork and registration outlive a region, because a transfer comes as many regions; `release` ends both. The duplicate
 lives as long as the connection. There is one future for a region, and no task switch for a span.
 
-Left out: what the bytes mean, framing, timeouts. Data that the transport has not written yet has to be waited for
-before.
+Left out: what the bytes mean, framing, timeouts. Data that the transport still holds has to be waited for before.
 """
 
 import asyncio
@@ -81,15 +80,16 @@ class Sender:
         self._unyielded = 0
         self._lost = False
 
+    @property
+    def unsent(self) -> int:
+        """Bytes of the region under way that the kernel has not taken yet."""
+        return self._region.stop - self._region.start if self._region is not None else 0
+
     async def send(self, file: int, offset: int, count: int) -> None:
         """Send *count* bytes of the descriptor *file* from *offset*; return when the kernel has taken them.
 
-        The caller keeps *file* open until this returns or raises.
-
-        Raises:
-            Disconnected: the client has gone, before or meanwhile.
-            FileEnded: the file has fewer bytes.
-            OSError: the disk's own error.
+        The caller keeps *file* open until this returns or raises. Raises ``Disconnected`` when the client has gone,
+        before or meanwhile, ``FileEnded`` when the file has fewer bytes, and the disk's own ``OSError``.
         """
         region = self._region = _Region(file, offset, offset + count)
         try:

@@ -53,7 +53,7 @@ async def _answer(request: NameRequest, name: Name, form: Format) -> ASGIApp:
         client=request.client,
     )
     opened = await while_present(request.receive, opening)
-    transfer = deliver(request, opened, _describe(request, opened, name, form), is_prompt=False)
+    transfer = deliver(request, opened, _describe(request, opened, name, form), is_prompt=False, route="archive")
     if "want-content-digest" in request.fields:
         await add_content_digest(request, transfer)
     return Attended(transfer)

@@ -26,6 +26,7 @@ from fileserve.web.doorbell import Doorbell
 from fileserve.web.election import Election
 from fileserve.web.outbox import Outbox
 from fileserve.web.recent import Recent
+from fileserve.web.subscriptions import Subscription, Subscriptions
 
 __all__ = ["Bus", "Row", "RowsForgotten", "Subscription", "is_at_work", "open_bus"]
 
@@ -40,45 +41,13 @@ READ = 1000  # rows read at once
 _thread = threading.local()
 
 
-class Subscription:
-    """One subscriber's wait for new rows of *topics*, or of all where there are none, until ``close``."""
-
-    __slots__ = ("_bus", "_changed", "_topics")
-
-    def __init__(self, bus: "Bus", topics: frozenset[str]) -> None:
-        self._bus = bus
-        self._topics = topics
-        self._changed = asyncio.Event()
-        bus.add(self)
-
-    def __enter__(self) -> "Subscription":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Be told of nothing more."""
-        self._bus.remove(self)
-
-    async def changed(self) -> None:
-        """Wait until any worker has written rows since this was last called. The first wait may end for nothing."""
-        await self._changed.wait()
-        self._changed.clear()
-
-    def tell(self, topics: Collection[str] | None = None) -> None:
-        """Say that there are new rows of *topics*; without, that there may be."""
-        if topics is None or not self._topics or not self._topics.isdisjoint(topics):
-            self._changed.set()
-
-
 class Bus:
     """The bus of one worker, made by ``open_bus``. For the event loop's thread, where nothing else is said."""
 
     def __init__(self, kept: EventLog, place: Path | None) -> None:
         self._log = kept
         self._outbox = Outbox()
-        self._subscriptions: set[Subscription] = set()
+        self._subscriptions = Subscriptions(self._outbox.call, self._forget)  # reading begins and ends with them
         self._listeners: list[Callable[[bytes], None]] = []
         self._recent: Recent | None = None
         self._election = Election(place.with_suffix(".lock")) if place else None
@@ -117,20 +86,8 @@ class Bus:
         return await _run(self._log.newest)
 
     def subscribe(self, *topics: str) -> Subscription:
-        """Return the wait for new rows of *topics*; without, of any."""
-        return Subscription(self, frozenset(topics))
-
-    def add(self, subscription: Subscription) -> None:
-        """Tell *subscription* of new rows until ``remove``."""
-        self._subscriptions.add(subscription)
-        if self._recent is None:
-            self._outbox.call()  # reading begins
-
-    def remove(self, subscription: Subscription) -> None:
-        """Tell *subscription* of nothing more."""
-        self._subscriptions.discard(subscription)
-        if not self._subscriptions:
-            self._recent = None
+        """Return a wait for new rows of *topics*, or of any where none are given. Whoever asks closes it."""
+        return self._subscriptions.add(*topics)
 
     def broadcast(self, message: bytes) -> None:
         """Send *message*, which is not empty, to every other worker, as far as there is room for it."""
@@ -145,8 +102,9 @@ class Bus:
         """Write what was appended, and give everything back."""
         self._outbox.close()
         await asyncio.wait((self._work,))
-        if self._doorbell is not None:
-            self._doorbell.close()
+        doorbell, self._doorbell = self._doorbell, None
+        if doorbell is not None:
+            doorbell.close()
         if self._election is not None:
             self._election.close()
         self._log.close()
@@ -179,8 +137,10 @@ class Bus:
             except Exception:  # of a row that cannot be written, or ours; the next ones are to come all the same
                 log.exception("rows of the log of events were lost")
             if failing:
-                log.warning("the log of events works again; %d rows were dropped", self._outbox.dropped)
+                log.warning("the log of events works again")
             failing = False
+            if dropped := self._outbox.forget_dropped():
+                log.warning("%d rows of the log of events were too many, and dropped", dropped)
             await self._outbox.pause(BATCH_S)
 
     async def _write(self, rows: list[tuple[str, str]]) -> None:
@@ -205,19 +165,18 @@ class Bus:
             newest = await _run(self._log.newest)
             if self._subscriptions:
                 self._recent = Recent(newest)
-                self._tell(None)  # rows may have come between a subscriber's own look and this one
+                self._subscriptions.tell(None)  # rows may have come between a subscriber's own look and this one
             return
         recent = self._recent
         news: News = await _run(self._log.news, recent.seen, READ)
         recent.extend(news)
         if news.rows or news.forgotten:
-            self._tell({row.topic for row in news.rows} | news.forgotten.keys())
+            self._subscriptions.tell({row.topic for row in news.rows} | news.forgotten.keys())
         if len(news.rows) == READ:
             self._outbox.call()
 
-    def _tell(self, topics: Collection[str] | None) -> None:
-        for subscription in self._subscriptions:
-            subscription.tell(topics)
+    def _forget(self) -> None:
+        self._recent = None
 
 
 def open_bus(place: Path | None, *, max_rows: int) -> Bus:

@@ -26,10 +26,11 @@ def deliver(
     disposition: Disposition = "attachment",
     also: Fields = (),
     is_prompt: bool = True,
+    route: str = "download",
 ) -> Transfer:
     """Return the response to *request*, which owns *content*; *also* are further fields of the representation.
 
-    *is_prompt* is `Transfer`'s.
+    *is_prompt* is `Transfer`'s; *route* is told to who watches.
     """
     try:
         plan = plan_download(
@@ -45,7 +46,8 @@ def deliver(
     except BaseException:
         content.close()
         raise
-    return Transfer(plan, content, request.site.settings.chunk_size, is_prompt=is_prompt)
+    origin = (request, representation, route)
+    return Transfer(plan, content, request.site.settings.chunk_size, is_prompt=is_prompt, origin=origin)
 
 
 def deliver_text(
@@ -54,7 +56,7 @@ def deliver_text(
     """Return the response with *text*, shown rather than saved by a browser; its entity tag is made of its bytes."""
     tag = EntityTag(hashlib.sha256(text).hexdigest()[:32])
     representation = Representation(len(text), tag, last_modified_s, media_type, filename)
-    return deliver(request, Text(text), representation, disposition="inline", also=also)
+    return deliver(request, Text(text), representation, disposition="inline", also=also, route="checksum")
 
 
 def disposition_of(request: NameRequest) -> Disposition:

@@ -16,6 +16,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
@@ -67,6 +68,15 @@ class Event:
         if lines is None:
             lines = self._lines[name] = format_sse_event(data_str=self.data, event=name)[:-1]
         return lines
+
+
+class Batch(tuple[Event, ...]):
+    """Events for many subscribers, encoded once for all of them."""
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """The events as they stand in the stream."""
+        return _encode(tuple(self))
 
 
 class Encoded(Protocol):
@@ -140,7 +150,7 @@ class EventStream:
         last = self._source.start
         try:
             while events := await self._next(send):
-                await _send(send, b"".join([event.encode() for event in events]))
+                await _send(send, _encode(events))
                 last = events[-1].id
         except StorageError as error:
             log.warning("event stream ended: %s", error)
@@ -185,6 +195,10 @@ def _draining_of(scope: Scope) -> list[asyncio.Event]:
     """Return what our protocol sets when the server drains; other servers have nothing of the kind."""
     extension = scope.get("extensions", {}).get("fileserve", {})
     return [extension["draining"]] if "draining" in extension else []
+
+
+def _encode(events: Sequence[Encoded]) -> bytes:
+    return events.encoded if isinstance(events, Batch) else b"".join([event.encode() for event in events])
 
 
 async def _send(send: Send, body: bytes, *, more_body: bool = True) -> None:

@@ -12,6 +12,7 @@ def event_paths() -> dict[str, Any]:
         "/events/tail/{path}": _events("tail", *_TAIL, [PATH, _FROM, *_LAST_EVENT]),
         "/events/checksum/{path}": _events("digesting", *_DIGESTING, [PATH, *_LAST_EVENT], _TOLD_ALL),
         "/events/logs": _events("logs", *_LOGS, [*_LOG, *_LAST_EVENT], problems("401")),
+        "/events/transfers": _events("transfers", *_TRANSFERS, [*_LAST_EVENT], problems("401")),
     }
 
 
@@ -51,6 +52,11 @@ _LOGS = (
     "Unnamed messages with a line of JSON: time, level, logger, pid, message, and fields where there are some. lost "
     "tells that records are missing, reset that the id was not understood. Needs the operator's token.",
 )
+_TRANSFERS = (
+    "Follow who downloads what",
+    "Named events with JSON: snapshot tells all logical transfers under way, started and progress one, finished how it "
+    "ended. lost tells that some ends are missing, reset that the id was not understood. Needs the operator's token.",
+)
 _SEVERAL = (
     "Several streams on one connection",
     "An unnamed message of a topic is an event with the topic's name, a named one is {topic}:{name}; a topic that "
@@ -59,7 +65,7 @@ _SEVERAL = (
 _TOPIC = query(
     "topic",
     {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 16},
-    "logs, tail:{path} or checksum:{path}; the path is percent-encoded as in the address of the stream alone.",
+    "logs, transfers, tail:{path} or checksum:{path}; the path is percent-encoded as in an address.",
 )
 _LOG = [
     query("level", {"type": "string", "default": "DEBUG"}, "The least grave level of the records."),

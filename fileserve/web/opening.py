@@ -25,6 +25,7 @@ from fileserve.web.indexing import index_all
 from fileserve.web.recording import recording
 from fileserve.web.site import Site
 from fileserve.web.summing import Summing
+from fileserve.web.tracking import Tracking
 
 log = logging.getLogger("fileserve.index")
 
@@ -51,7 +52,8 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
         portable=settings.etag == "portable",
     )
     summing = Summing(root, checksums)
-    site = Site(settings, root, index, checksums, archives, summing, bus)
+    tracking = Tracking(bus, settings.resume_window)
+    site = Site(settings, root, index, checksums, archives, summing, bus, tracking)
     lock = path.with_suffix(".lock") if path is not None else None
     background = asyncio.ensure_future(index_all(site, lock)) if settings.index else None
     try:
@@ -64,6 +66,7 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
         await summing.close()
         archives.close()
         await checksums.close()
+        await tracking.close()
         await bus.close()
         index.close()
         root.close()
@@ -84,12 +87,15 @@ def open_index(settings: Settings, real_root: Path) -> tuple[Index, Path | None]
 def _places(settings: Settings, real_root: Path) -> list[Path]:
     if settings.index_file is not None:
         return [settings.index_file.resolve()]
-    name = _name("digests", real_root)
+    places = [place / _name("digests", real_root) for place in _cache_places()]
+    return [place for place in places if not place.is_relative_to(real_root)]
+
+
+def _cache_places() -> list[Path]:
     caches = [Path(os.environ[key]) for key in ("CACHE_DIRECTORY", "XDG_CACHE_HOME") if os.environ.get(key)]
     with suppress(RuntimeError):  # there is no home
         caches.append(Path.home() / ".cache")
-    places = [(cache / "fileserve" / name).resolve() for cache in caches]
-    return [place for place in places if not place.is_relative_to(real_root)]
+    return [(cache / "fileserve").resolve() for cache in caches]
 
 
 def _name(kind: str, real_root: Path) -> str:

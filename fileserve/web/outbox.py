@@ -18,7 +18,7 @@ ROWS = 10_000
 class Outbox:
     """Topics and data on their way. Everything but ``append`` is for the event loop's thread."""
 
-    __slots__ = ("_called", "_is_closed", "_loop", "_queue", "_thread", "_wake", "dropped")
+    __slots__ = ("_called", "_dropped", "_is_closed", "_loop", "_queue", "_thread", "_wake")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -27,7 +27,7 @@ class Outbox:
         self._wake = asyncio.Event()
         self._called = False
         self._is_closed = asyncio.Event()
-        self.dropped = 0
+        self._dropped = 0
 
     @property
     def is_done(self) -> bool:
@@ -37,7 +37,7 @@ class Outbox:
     def append(self, topic: str, data: str) -> None:
         """Add a row for the writer; drop it when there are too many, or after the end."""
         if len(self._queue) >= ROWS or self._is_closed.is_set():
-            self.dropped += 1
+            self._dropped += 1
             return
         self._queue.append((topic, data))
         if not self._called:  # set anew before the queue is taken, so that nothing stays behind uncalled
@@ -78,6 +78,11 @@ class Outbox:
     def put_back(self, rows: list[tuple[str, str]]) -> None:
         """Take back what could not be written; after the end it is dropped."""
         if self._is_closed.is_set():
-            self.dropped += len(rows)
+            self._dropped += len(rows)
         else:
             self._queue.extendleft(reversed(rows))
+
+    def forget_dropped(self) -> int:
+        """Return how many rows were dropped since this was last asked."""
+        dropped, self._dropped = self._dropped, 0
+        return dropped

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from starlette.types import Scope
 
@@ -13,6 +14,9 @@ from fileserve.storage.names import Name, quote_name
 from fileserve.storage.root import Root
 from fileserve.web.bus import Bus
 from fileserve.web.summing import Summing
+
+if TYPE_CHECKING:  # what it tells of needs this module
+    from fileserve.web.tracking import Tracking
 
 _HOST = re.compile(r"[0-9A-Za-z.:\[\]_-]+")
 
@@ -28,6 +32,7 @@ class Site:
     archives: Archives
     summing: Summing
     bus: Bus
+    tracking: "Tracking"
 
 
 def site_of(scope: Scope) -> Site:

@@ -26,6 +26,7 @@ from fileserve.web.problems import Problem
 from fileserve.web.routes import Handler, NameRequest
 from fileserve.web.several import open_several
 from fileserve.web.tail import open_lines
+from fileserve.web.transfers import open_transfers
 
 MOST = 16
 
@@ -46,6 +47,7 @@ TOPICS: Mapping[str, Topic] = {
     "checksum": Topic(Action.READ, open_progress, has_name=True),
     "logs": Topic(Action.OPERATE, open_logs),
     "tail": Topic(Action.READ, open_lines, has_name=True),
+    "transfers": Topic(Action.OPERATE, open_transfers),
 }
 
 

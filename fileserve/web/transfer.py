@@ -15,15 +15,18 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from starlette.types import Receive, Scope, Send
 
 from fileserve.semantics.plan import ResponsePlan
+from fileserve.semantics.representation import Representation
 from fileserve.storage.errors import ContentChanged, StorageError
 from fileserve.storage.reader import FileRegion
-from fileserve.web.presence import disconnected
+from fileserve.web.pieces import End
+from fileserve.web.presence import ClientLeft, disconnected
 from fileserve.web.problems import problem_of
+from fileserve.web.routes import NameRequest
 
 log = logging.getLogger("fileserve.transfer")
 
@@ -34,6 +37,9 @@ LAST_PIECE = 4 * 1024  # of content sent by zero-copy, so much at the end is rea
 FIRST_CHUNK = 64 * 1024  # chunks begin with this size, and keep it for slow clients and for TLS
 STRETCH = 1024 * 1024  # after so many bytes the size of chunks is thought over
 QUICK_S = 0.02  # a stretch that takes no longer was sent without much waiting
+
+
+Origin: TypeAlias = tuple[NameRequest, Representation, str]  # who asked, for what, and by which route
 
 
 class Content(Protocol):
@@ -55,12 +61,21 @@ class Content(Protocol):
 class Transfer:
     """Sends one planned response. Owns the open content from its making on: whoever makes a transfer calls it."""
 
-    def __init__(self, plan: ResponsePlan, content: Content, chunk_size: int, *, is_prompt: bool = True) -> None:
+    def __init__(
+        self,
+        plan: ResponsePlan,
+        content: Content,
+        chunk_size: int,
+        *,
+        is_prompt: bool = True,
+        origin: Origin | None = None,
+    ) -> None:
         """*is_prompt* tells that small content comes at once.
 
         Where it may have to be computed, the head goes first: a client that has closed its side is only found out to be
-        gone when something is sent to it.
+        gone when something is sent to it. With an *origin* the transfer shows in its site's `Progress`.
         """
+        self.origin = origin
         self.is_prompt = is_prompt
         self.plan = plan
         self.content = content
@@ -72,16 +87,32 @@ class Transfer:
         try:
             if not self.left or (self.is_prompt and self.left <= ONE_MESSAGE):
                 await self._send_at_once(scope, receive, send)
-            elif ZERO_COPY in scope.get("extensions", ()):
-                await self._send_regions(send)
             else:
-                await self._send_chunks(scope, receive, send)
+                await self._send_in_view(scope, receive, send)
         except StorageError as error:
             log.warning("transfer broken off: %s", error)
         except ConnectionError:
             pass  # the client has left; a server that tells so expects no answer
         finally:
             self.content.close()
+
+    async def _send_in_view(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send what takes more than a message, for all who watch to see."""
+        await self._start(send)
+        live = self.origin[0].site.tracking.progress.begin(self, self.origin) if self.origin else None
+        end = End.FAILED
+        try:
+            if ZERO_COPY in scope.get("extensions", ()):
+                await self._send_regions(send)
+            else:
+                await self._send_chunks(scope, receive, send)
+            end = End.LEFT if self.left else End.TAKEN
+        except (ConnectionError, asyncio.CancelledError):
+            end = End.LEFT
+            raise
+        finally:
+            if live is not None:
+                live.end = end
 
     async def _send_at_once(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -90,6 +121,8 @@ class Transfer:
             return await problem_of(error).response(scope)(scope, receive, send)
         await self._start(send)
         await send({"type": "http.response.body", "body": body})
+        if body and self.origin:
+            self.origin[0].site.tracking.progress.note(self, self.origin)
 
     async def _read(self) -> bytes:
         """Return the whole content. No generators: for a small file each one shows."""
@@ -104,7 +137,6 @@ class Transfer:
         return b"".join(pieces)
 
     async def _send_regions(self, send: Send) -> None:
-        await self._start(send)
         async for part in self._parts():
             if isinstance(part, bytes):
                 await self._send_bytes(send, part)
@@ -126,14 +158,15 @@ class Transfer:
         await send({"type": "http.response.body", "body": data, "more_body": self.left > 0})
 
     async def _send_chunks(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._start(send)
         disconnect = asyncio.ensure_future(disconnected(receive))
         limit = FIRST_CHUNK if scope.get("scheme") == "https" else self.chunk_size
         try:
             async for data in self._chunks(min(limit, self.chunk_size)):
                 if disconnect.done():
-                    return
+                    raise ClientLeft
                 await self._send_bytes(send, data)
+            if disconnect.done():  # while the last bytes were sent: a server may say nothing of those that it dropped
+                raise ClientLeft
         finally:
             disconnect.cancel()
 

@@ -31,9 +31,10 @@ END_S = 2.0  # what is promised of SIGTERM with open streams
 class Stream:
     """One answer of a server, read as an event stream."""
 
-    def __init__(self, url: str, path: str, last_event_id: str = "") -> None:
+    def __init__(self, url: str, path: str, last_event_id: str = "", **fields: str) -> None:
         self._connection = HTTPConnection(url.partition("//")[2], timeout=TIMEOUT_S)
-        self._connection.request("GET", path, headers={"Last-Event-ID": last_event_id} if last_event_id else {})
+        given = {"Last-Event-ID": last_event_id} if last_event_id else {}
+        self._connection.request("GET", path, headers=fields | given)
         self.response: HTTPResponse = self._connection.getresponse()
         assert self.response.status == 200
         self.source = EventSource()
@@ -68,8 +69,8 @@ class Stream:
 
 
 @contextmanager
-def stream(url: str, path: str, last_event_id: str = "") -> Iterator[Stream]:
-    opened = Stream(url, path, last_event_id)
+def stream(url: str, path: str, last_event_id: str = "", **fields: str) -> Iterator[Stream]:
+    opened = Stream(url, path, last_event_id, **fields)
     try:
         yield opened
     finally:

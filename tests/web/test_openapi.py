@@ -27,6 +27,7 @@ async def test_every_route_is_described(client: Client) -> None:
         "/events/checksum/{path}",
         "/events/logs",
         "/events/tail/{path}",
+        "/events/transfers",
         "/browse/{path}/",
     }
 

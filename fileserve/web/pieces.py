@@ -1,0 +1,156 @@
+"""``Piece``: what one client has taken of one representation, in one response or in several at one time.
+
+Workers tell each other pieces: of responses that have ended, as rows of the event log, and of those under way, in
+reports that are not kept. Both are JSON, which is read here alone.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from itertools import islice
+from typing import Any
+
+from fileserve.semantics.coverage import Coverage
+from fileserve.semantics.ranges import Span
+
+__all__ = ["Backlog", "End", "Others", "Piece", "Subject", "join", "read_piece"]
+
+WAITING = 1000  # subjects whose pieces wait to be told
+TOLD = 25  # of them at a time
+
+
+class End(Enum):
+    """How a response ended, as far as its bytes are concerned."""
+
+    TAKEN = "taken"  # all of its content is with the client
+    LEFT = "left"
+    STALLED = "stalled"
+    FAILED = "failed"  # the content changed, or could not be read
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Who downloads what: pieces with the same subject are one logical transfer. *length* is the complete length."""
+
+    client: str
+    route: str
+    path: str
+    etag: str
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What was taken: *sent* bytes of content, and with them *spans* of the representation.
+
+    *first* is the first byte that was asked for. *floor* is the byte from which on the client wants everything: *first*
+    where it went on with an earlier download, else 0. *ids* are those of the responses. Times are seconds since 1970.
+    """
+
+    subject: Subject
+    ids: tuple[str, ...]
+    times: tuple[float, float]  # begin and end; of one under way, now
+    first: int
+    floor: int
+    sent: int
+    spans: tuple[Span, ...]
+    end: End | None = None  # None: it is under way
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as values that JSON has."""
+        subject = self.subject
+        return {
+            "subject": [subject.client, subject.route, subject.path, subject.etag, subject.length],
+            "ids": self.ids,
+            "times": self.times,
+            "from": [self.first, self.floor],
+            "sent": self.sent,
+            "spans": [(span.start, span.stop) for span in self.spans],
+            "end": self.end.value if self.end else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """Responses that are only counted, because there were too many at once."""
+
+    count: int
+    sent: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as values that JSON has."""
+        return {"others": [self.count, self.sent]}
+
+
+def read_piece(values: Any) -> Piece | Others | None:
+    """Return what ``to_json`` made *values* of; ``None`` where they are something else, of another version."""
+    try:
+        if "others" in values:
+            return Others(*values["others"])
+        first, floor = values["from"]
+        begin, end = values["times"]
+        return Piece(
+            Subject(*values["subject"]),
+            tuple(values["ids"]),
+            (begin, end),
+            first,
+            floor,
+            values["sent"],
+            tuple(Span(start, stop) for start, stop in values["spans"]),
+            End(values["end"]) if values["end"] else None,
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def join(pieces: Sequence[Piece]) -> Piece:
+    """Return *pieces* of one subject that ended in one way as one piece: the earliest, with all of the others."""
+    earliest = min(pieces, key=lambda piece: piece.times)
+    return Piece(
+        earliest.subject,
+        tuple(id for piece in pieces for id in piece.ids),
+        (earliest.times[0], max(piece.times[1] for piece in pieces)),
+        earliest.first,
+        min(piece.floor for piece in pieces),
+        sum(piece.sent for piece in pieces),
+        Coverage(_spans_of(pieces)).spans,
+        earliest.end,
+    )
+
+
+def _spans_of(pieces: Iterable[Piece]) -> Collection[Span]:
+    return [span for piece in pieces for span in piece.spans]
+
+
+class Backlog:
+    """What has ended and is not told yet. Bounded: of more subjects than are kept, responses are only counted."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[tuple[Subject, End | None], list[Piece]] = {}
+        self._others = Others(0, 0)
+
+    def __bool__(self) -> bool:
+        return bool(self._pieces or self._others.count)
+
+    def add(self, piece: Piece) -> None:
+        """Take in a piece that has ended."""
+        known = self._pieces.get((piece.subject, piece.end))
+        if known is not None:
+            known.append(piece)
+        elif len(self._pieces) < WAITING:
+            self._pieces[piece.subject, piece.end] = [piece]
+        else:
+            self.count(1, piece.sent)
+
+    def count(self, count: int, sent: int) -> None:
+        """Count *count* responses in which *sent* bytes were sent."""
+        self._others = Others(self._others.count + count, self._others.sent + sent)
+
+    def take(self, *, with_others: bool) -> list[Piece | Others]:
+        """Return what is to be told now, one piece for each subject and end."""
+        keys = list(islice(self._pieces, TOLD))
+        told: list[Piece | Others] = [join(self._pieces.pop(key)) for key in keys]
+        if with_others and self._others.count:
+            told.append(self._others)
+            self._others = Others(0, 0)
+        return told

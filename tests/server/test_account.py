@@ -1,0 +1,147 @@
+"""What an application learns of how far its response has come, and how the connection ended."""
+
+import array
+import asyncio
+import fcntl
+import socket
+import termios
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fileserve.server import Limits
+from tests.server.apps import Send, body, file_app, region, start
+from tests.server.harness import Served, serving, wait_until
+
+MIB = 1 << 20
+SIZE = 24 * MIB
+
+
+class Accounted:
+    """An application that keeps what it is told of each response, and passes the request on."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.told: list[dict[str, Callable[[], Any]]] = []
+        self.ended = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Send) -> None:
+        self.told.append(scope["extensions"]["fileserve"])
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.ended += 1
+
+
+def taken(told: dict[str, Callable[[], Any]], length: int = SIZE) -> int:
+    return int(length - told["unsent"]() - told["unacknowledged"]())
+
+
+def ask_loop(served: Served, function: Callable[[], Any]) -> Any:
+    """Return what *function* says in the server's loop."""
+    assert served.server.loop is not None
+
+    async def call() -> Any:
+        return function()
+
+    return asyncio.run_coroutine_threadsafe(call(), served.server.loop).result(10)
+
+
+def waiting(sock: socket.socket) -> int:
+    """Return how many bytes wait in the kernel to be read from *sock*."""
+    count = array.array("i", [0])
+    fcntl.ioctl(sock.fileno(), termios.FIONREAD, count)
+    return count[0]
+
+
+def in_messages(path: Path) -> Any:
+    async def send_file(scope: Any, receive: Any, send: Send) -> None:
+        await send(start(SIZE))
+        with path.open("rb") as file:
+            for offset in range(0, SIZE, MIB):
+                await send(body(file.read(MIB), more=offset + MIB < SIZE))
+
+    return send_file
+
+
+def by_regions_and_messages(path: Path) -> Any:
+    async def send_file(scope: Any, receive: Any, send: Send) -> None:
+        await send(start(SIZE))
+        with path.open("rb") as file:
+            await send(region(file.fileno(), 0, SIZE - 4, more=True))
+        await send(body(b"last"))
+
+    return send_file
+
+
+@pytest.fixture(params=[file_app, by_regions_and_messages, in_messages])
+def app(request: pytest.FixtureRequest, file: Path) -> Accounted:
+    return Accounted(request.param(file))
+
+
+def test_unsent_shrinks_in_the_middle_of_a_region(loop: str, file: Path) -> None:
+    app = Accounted(file_app(file, slices=SIZE))
+    with serving(app, loop) as served, served.connect(receive_buffer=4096) as client:
+        client.get().head()
+        client.exactly(MIB)
+        told = app.told[0]
+        wait_until(lambda: 0 < ask_loop(served, told["unsent"]) <= SIZE - MIB)
+        assert app.ended == 0
+        client.exactly(SIZE - MIB)
+        wait_until(lambda: app.ended == 1)
+        assert told["unsent"]() == 0
+
+
+def test_a_whole_response_is_taken_when_nothing_is_unacknowledged(loop: str, app: Accounted) -> None:
+    with serving(app, loop) as served, served.connect() as client:
+        client.get().response()
+        wait_until(lambda: ask_loop(served, lambda: taken(app.told[0])) == SIZE)
+        assert app.told[0]["lost"]() is None
+
+
+@pytest.mark.parametrize("reset", [True, False], ids=["reset", "close"])
+def test_of_a_lost_connection_it_is_known_what_the_client_had_taken(loop: str, app: Accounted, reset: bool) -> None:
+    """To the byte where the kernel has it all; what a transport held is dropped before anybody can count it."""
+    with serving(app, loop) as served, served.connect(receive_buffer=65536) as client:
+        client.get().head()
+        client.exactly(100_000)
+        told = app.told[0]
+        marks: list[tuple[int, int]] = []
+
+        def is_at_rest() -> bool:
+            marks.append((ask_loop(served, lambda: taken(told)), 100_000 + len(client.buffer) + waiting(client.sock)))
+            return marks[-50:] == [(marks[-1][1], marks[-1][1])] * 50
+
+        wait_until(is_at_rest)
+        has = marks[-1][1]
+        client.reset() if reset else client.sock.close()
+        wait_until(lambda: served.connections() == 0 and app.ended == 1)
+        held = 2 * MIB if app.app.__qualname__.startswith("in_messages") else 0
+        assert has <= taken(told) <= has + held
+        assert taken(told) < SIZE
+        assert told["lost"]() == "left"
+
+
+def test_the_next_request_tells_that_the_response_was_taken(loop: str, file: Path) -> None:
+    """Even when that one is broken off."""
+    app = Accounted(file_app(file))
+    with serving(app, loop) as served, served.connect(receive_buffer=65536) as client:
+        client.get("/?0-10").response()
+        client.get().head()
+        wait_until(lambda: len(app.told) == 2 and ask_loop(served, app.told[1]["unacknowledged"]) > 0)
+        assert ask_loop(served, lambda: taken(app.told[0], 10)) == 10
+        client.reset()
+        wait_until(lambda: served.connections() == 0)
+        assert taken(app.told[0], 10) == 10
+        assert app.told[1]["unacknowledged"]() > 0
+
+
+def test_a_stalled_client_is_told_from_one_that_left(loop: str, app: Accounted) -> None:
+    with serving(app, loop, Limits(stall_timeout_s=0.3)) as served, served.connect(receive_buffer=65536) as client:
+        client.get().head()
+        wait_until(lambda: served.connections() == 0 and app.ended == 1)
+        told = app.told[0]
+        assert told["lost"]() == "stalled"
+        assert 0 < taken(told) < SIZE
