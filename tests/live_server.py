@@ -15,6 +15,7 @@ from fileserve import Settings, create_app
 from tests.server.harness import Served, serving
 
 BREAK = b""
+STALL = b"stall"  # in an answer: say nothing more until the page leaves
 STREAM = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
 
 
@@ -50,7 +51,7 @@ class Stage:
         if path == "/events":
             await self._events(scope, receive, send)
         elif path == "/chat" and self.answer is not None:
-            await self._chat(send)
+            await self._chat(receive, send)
         else:
             await self.app(scope, receive, send)
 
@@ -81,9 +82,12 @@ class Stage:
         await send({"type": "http.response.start", "status": status, "headers": head})
         await send({"type": "http.response.body", "body": content})
 
-    async def _chat(self, send: Send) -> None:
+    async def _chat(self, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": STREAM})
         for piece in self.answer or ():
+            if piece == STALL:
+                await _left(receive)
+                return
             await _say(send, piece)
             await asyncio.sleep(0)
         await send({"type": "http.response.body", "body": b""})

@@ -1,5 +1,6 @@
 """The page /live in Chromium, against streams that the test tells: what a real server cannot be made to say."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.live_server import Stage, event, record, staging, transfer
+from tests.live_server import STALL, Stage, event, record, staging, transfer
 from tests.system.test_chromium import browser, complaints, page  # noqa: F401  fixtures
 from tests.tools import wait_until
 
@@ -132,6 +133,7 @@ def test_the_log_follows_unless_somebody_has_scrolled_up(live: Page, stage: Stag
     lines.focus()
     live.keyboard.press("Home")
     expect(jump).to_be_visible()
+    live.wait_for_function("document.querySelector('#log-lines').scrollTop === 0")  # the browser scrolls smoothly
     stage.tell(*(told(record(f"more {number}"), "logs") for number in range(3)))
     expect(jump).to_have_text("↓ 3 new lines")
     assert lines.evaluate("view => view.scrollTop") == 0
@@ -166,7 +168,7 @@ def test_paths_are_suggested_folder_by_folder(live: Page) -> None:
     live.get_by_label("Path of the file to follow").focus()
     options = "options => options.map(option => option.value)"
     expect(live.locator("#tail-paths option")).to_have_count(2)
-    assert live.locator("#tail-paths option").evaluate_all(options) == ["app.log", "logs/"]
+    assert live.locator("#tail-paths option").evaluate_all(options) == ["logs/", "app.log"]
     live.get_by_label("Path of the file to follow").fill("logs/d")
     expect(live.locator("#tail-paths option")).to_have_count(1)
     assert live.locator("#tail-paths option").evaluate_all(options) == ["logs/deep.log"]
@@ -225,25 +227,27 @@ def test_the_page_says_that_it_is_disconnected_and_why_and_comes_back(
 
 
 def test_the_page_comes_back_by_itself_and_waits_longer_each_time(live: Page, stage: Stage) -> None:
-    waits = "setTimeout = (timer => (run, ms) => { if (ms > 400) waits.push(ms); return timer(run, ms); })(setTimeout)"
+    waits = "setTimeout = (timer => (run, ms) => { waits.push(ms); return timer(run, ms); })(setTimeout)"
     live.evaluate(f"window.waits = []; {waits}")
     stage.break_off(*[503] * 4)
     expect(live.locator("#state-text")).to_contain_text("Disconnected")
     expect(live.locator("#state-text")).to_contain_text("Connected again", timeout=TIMEOUT_S * 1000)
-    found = [ms for ms in live.evaluate("waits") if ms != 1000]  # announcements gather for exactly a second
+    found = [ms for ms in live.evaluate("waits") if ms and ms > 700 and ms != round(ms)]  # no other has a random part
     assert len(found) >= 2
     for wait, middle in zip(found, (1000, 2000, 4000), strict=False):
         assert 0.75 * middle <= wait <= 1.25 * middle
 
 
 def test_a_reset_forgets_what_was_told(live: Page, stage: Stage) -> None:
-    stage.tell(told(record("old"), "logs"), told(transfer("old", outcome="complete"), "transfers:finished"))
-    expect(live.locator("#ended tr")).to_have_count(1)
+    stage.tell(told(record("old"), "logs"), snapshot(transfer("old")))
+    expect(live.locator("#under-way tr")).to_have_count(1)
     stage.tell(
         told({}, "logs:reset"), told(record("new"), "logs"), told({}, "transfers:reset"), snapshot(transfer("new"))
     )
-    expect(live.locator("#log-lines p")).to_have_text(["The server's log begins anew here.", "new"])
-    expect(live.locator("tbody tr .file")).to_have_text(["new.mkv"])
+    expect(live.locator("#log-lines p")).to_have_text(
+        ["The server's log begins anew here.", re.compile("INFO web new$")]
+    )
+    expect(live.locator("#under-way .file")).to_have_text(["new.mkv"])
 
 
 def test_lost_lines_are_told(live: Page, stage: Stage) -> None:
@@ -292,7 +296,7 @@ def test_a_refusal_is_shown_and_an_answer_can_be_stopped(live: Page, stage: Stag
     live.keyboard.press("Enter")
     expect(live.locator("#chat .end")).to_be_visible()
     live.get_by_label("Folder to ask about").fill("")
-    stage.answer = [chat_message(type="token", content="word ")] * 200_000
+    stage.answer = [chat_message(type="token", content="word "), STALL]
     live.get_by_label("Question").fill("Tell me all.")
     live.keyboard.press("Enter")
     live.locator("#chat-stop").click()
@@ -340,7 +344,7 @@ def test_nothing_scrolls_sideways_and_the_policy_is_kept(
         event({"sha256": "ab" * 32, "name": long}, "checksum:app.log:done"),
     )
     expect(page.locator("#tail-lines p")).to_have_count(1)
-    expect(page.locator("tbody tr")).to_have_count(2)
+    expect(page.locator(":is(#under-way, #ended) tr")).to_have_count(2)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert complaints == []
 

@@ -7,6 +7,7 @@
 
 const FIRST_MS = 1000;
 const LONGEST_MS = 30_000;
+const PATIENCE_MS = 5000;
 const NOT_UNDERSTOOD = [400, 422]; // of all topics together, although one is to blame
 
 /** Return the topic *kind* of the file at *path*, as it stands in the address and before the events' names. */
@@ -108,16 +109,17 @@ export class Feed {
     const wasRefused = source.readyState === EventSource.CLOSED;
     source.close();
     if (source !== this.#source) return;
+    const { status, detail } = wasRefused ? await whyRefused(source.url) : { status: 0 };
+    if (source !== this.#source) return;
+    if (NOT_UNDERSTOOD.includes(status) && this.#blame(detail)) this.open();
+    else this.#wait(status);
+  }
+
+  #wait(reason) {
     const wait = Math.min(LONGEST_MS, FIRST_MS * 2 ** this.#failures) * (0.75 + Math.random() / 2);
     this.#failures += 1;
     this.#retry = setTimeout(() => this.open(), wait);
-    const told = { is: "waiting", until: Date.now() + wait, reason: "" };
-    this.#tell(told);
-    if (!wasRefused) return;
-    const { status, detail } = await whyRefused(source.url);
-    if (source !== this.#source) return;
-    if (NOT_UNDERSTOOD.includes(status) && this.#blame(detail)) this.open();
-    else this.#tell({ ...told, reason: status });
+    this.#tell({ is: "waiting", until: Date.now() + wait, reason });
   }
 
   /** Take the newest topic for the reason of a refusal, if it is one that may end; say whether there was one. */
@@ -131,6 +133,7 @@ export class Feed {
 /** Return why an EventSource was refused, which it does not tell: the answer to the same request, made once more. */
 async function whyRefused(url) {
   const leaving = new AbortController();
+  const patience = setTimeout(() => leaving.abort(), PATIENCE_MS);
   try {
     const answer = await fetch(url, { signal: leaving.signal, cache: "no-store" });
     if (answer.ok) return { status: 0 };
@@ -139,6 +142,7 @@ async function whyRefused(url) {
   } catch {
     return { status: 0 };
   } finally {
+    clearTimeout(patience);
     leaving.abort();
   }
 }

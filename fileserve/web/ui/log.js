@@ -47,7 +47,8 @@ function line({ time, level, logger, message }, rank) {
   const stamp = element("time", { datetime: new Date(1000 * time).toISOString() }, clock(time));
   const origin = element("span", { class: "origin", title: logger }, visible(logger.replace(/^fileserve\./, "")));
   const text = element("span", { class: "text" }, visible(message));
-  const words = [stamp, element("span", { class: "level" }, level), element("span", { class: "said" }, origin, " ", text)];
+  const said = element("span", { class: "said" }, origin, " ", text);
+  const words = [stamp, " ", element("span", { class: "level" }, level), " ", said]; // spaces for who copies it
   return element("p", { class: `line record ${rank.toLowerCase()}` }, ...words);
 }
 

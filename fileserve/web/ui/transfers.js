@@ -22,14 +22,12 @@ export class Transfers {
   #sum = find("#transfers-sum");
   #more = find("#transfers-more");
 
-  /** The events of the topic "transfers". */
+  /** The events of the topic "transfers". After "reset" and "lost" comes a snapshot; what has ended stays as it was. */
   handlers = {
     snapshot: (data) => this.#snapshot(JSON.parse(data).transfers),
     started: (data) => this.#moved(JSON.parse(data)),
     progress: (data) => this.#moved(JSON.parse(data)),
     finished: (data) => this.#finished(JSON.parse(data)),
-    reset: () => this.#forget(),
-    lost: () => {}, // a snapshot follows, or has come already
   };
 
   constructor() {
@@ -74,12 +72,6 @@ export class Transfers {
       const ends = this.#unannounced.splice(0);
       announce(ends.length === 1 ? ends[0] : `${ends.length} transfers ended.`);
     }, ANNOUNCED_MS);
-  }
-
-  #forget() {
-    this.#underWay.clear();
-    this.#ended.clear();
-    this.#request();
   }
 
   #paint() {
