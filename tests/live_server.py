@@ -39,7 +39,11 @@ class Stage:
     def tell(self, *events: bytes) -> None:
         """Send *events* to every page that listens."""
         assert self._served is not None
-        self._served.call(lambda: [stream.put_nowait(b"".join(events)) for stream in self._streams])
+        self._served.call(lambda: self._put(b"".join(events)))
+
+    def _put(self, news: bytes) -> None:
+        for stream in self._streams:
+            stream.put_nowait(news)
 
     def break_off(self, *statuses: int) -> None:
         """End all streams without a word, and answer those who come back with *statuses* first."""

@@ -3,6 +3,7 @@
 import re
 from html.parser import HTMLParser
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
@@ -37,8 +38,8 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def settings(served_root: object) -> Settings:
-    return Settings(root=served_root, operator_token=TOKEN)  # type: ignore[call-arg, arg-type]
+def settings(served_root: Path) -> Settings:
+    return Settings(root=served_root, operator_token=TOKEN)
 
 
 async def test_the_page_needs_the_operators_token(settings: Settings) -> None:

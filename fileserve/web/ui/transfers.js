@@ -8,6 +8,7 @@ import { TransferRow } from "./transfer-row.js";
 
 const PACE_MS = 200; // events come four times a second for each transfer
 const MOST_SHOWN = 200;
+const MOST_GLIDING = 40; // bars that move smoothly; of more, the gliding would be most of what the page costs
 const MOST_ENDED = 20;
 const KEPT_MS = 5 * 60_000;
 const ANNOUNCED_MS = 3000;
@@ -112,6 +113,7 @@ export class Transfers {
     setText(find("#rate"), rate(this.rate));
     setText(this.#more, `And ${count(hidden, "older transfer")} that this list leaves out.`);
     this.#more.hidden = hidden === 0;
+    find("#under-way").classList.toggle("gliding", active <= MOST_GLIDING);
     find("#ended-head").hidden = ended === 0;
     find("#transfers-table").hidden = active + ended === 0;
     find("#transfers-empty").hidden = active + ended > 0;
