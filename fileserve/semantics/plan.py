@@ -50,6 +50,7 @@ class ResponsePlan:
     fields: _Fields
     segments: tuple[Segment, ...]
     content_length: int
+    representation: Representation | None = None  # what the content is of; an answer without content has none
 
 
 def plan_download(
@@ -107,13 +108,13 @@ def _select_spans(
 def _whole(representation: Representation, metadata: _Fields) -> ResponsePlan:
     segments = (Span(0, representation.length),) if representation.length else ()
     content_type = (b"content-type", representation.media_type.encode("latin-1"))
-    return _success(200, (content_type, *metadata), segments, representation.length)
+    return _success(200, (content_type, *metadata), segments, representation.length, representation)
 
 
 def _single_part(span: Span, representation: Representation, metadata: _Fields) -> ResponsePlan:
     content_type = (b"content-type", representation.media_type.encode("latin-1"))
     position = (b"content-range", content_range(span, representation.length).encode("latin-1"))
-    return _success(206, (position, content_type, *metadata), (span,), span.length)
+    return _success(206, (position, content_type, *metadata), (span,), span.length, representation)
 
 
 def _multiple_parts(
@@ -122,13 +123,16 @@ def _multiple_parts(
     # No content-range here: §15.3.7.2 forbids it, each part has its own.
     segments, length = byteranges.build(spans, representation.length, representation.media_type, boundary)
     content_type = (b"content-type", f"multipart/byteranges; boundary={boundary}".encode("latin-1"))
-    return _success(206, (content_type, *metadata), segments, length)
+    return _success(206, (content_type, *metadata), segments, length, representation)
 
 
-def _success(status: int, described: _Fields, segments: tuple[Segment, ...], length: int) -> ResponsePlan:
+def _success(
+    status: int, described: _Fields, segments: tuple[Segment, ...], length: int, representation: Representation
+) -> ResponsePlan:
     content_length = (b"content-length", b"%d" % length)
     fields = (_ACCEPT_RANGES, content_length, *described)
-    return ResponsePlan(status, (*fields, _UNBUFFERED) if length > _BUFFERED_UP_TO else fields, segments, length)
+    fields = (*fields, _UNBUFFERED) if length > _BUFFERED_UP_TO else fields
+    return ResponsePlan(status, fields, segments, length, representation)
 
 
 def _not_modified(validators: _Fields, cache_control: str) -> ResponsePlan:

@@ -18,7 +18,7 @@ def configure(settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         APPLICATION,
         factory=True,
-        http=Protocol.with_limits(limits_of(settings), zero_copy=settings.zero_copy == "auto"),
+        http=Protocol.with_limits(limits_of(settings), zero_copy=settings.zero_copy == "auto", tuned=True),
         ws="none",  # nothing here speaks it
         interface="asgi3",
         workers=settings.workers,

@@ -12,7 +12,8 @@ It leans on these of uvicorn's `RequestResponseCycle`: ``send``, ``disconnected`
 
 import asyncio
 import os
-from collections.abc import Coroutine, Sequence
+from collections.abc import Container, Coroutine, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
@@ -20,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from fileserve.server.clients import Ticket
 from fileserve.server.clock import Instant, format_date
+from fileserve.server.writing import write_body, write_head
 from fileserve.server.zerocopy import Disconnected, FileEnded, Sender
 
 if TYPE_CHECKING:
@@ -70,21 +72,29 @@ class Exchange:
             self._give_up("left unfinished by the application")
         finally:
             self._prepare_fields(())  # of the answer 500 that uvicorn may send now
+            # The extension knows the exchange, which knows the scope: a circle that only the collector would undo.
+            scope.pop("extensions", None)  # type: ignore[typeddict-item]
             self.connection.end(self)
 
     def send(self, message: Message) -> Coroutine[Any, Any, None]:
         """Take one ASGI message from the application, and return what it awaits.
 
-        No coroutine of its own stands between the application and uvicorn's: for a small file each one shows.
+        What is usual is written here, in half the time that uvicorn takes; the rest, and all that is to be refused, is
+        uvicorn's.
         """
         kind = message["type"]
+        is_written = False
         if kind == "http.response.body":
             self._prepare_body(message)
+            is_written = write_body(self.cycle, message)
         elif kind == "http.response.start":
-            self._prepare_start(message)
+            fields = list(message.get("headers", ()))
+            named = dict(fields)  # in lower case, says ASGI
+            self._prepare_start(message["status"], named)
+            is_written = write_head(self.cycle, message["status"], fields, named)
         elif kind == ZEROCOPYSEND and self.connection.wire.sender is not None:
             return self._send_file(self.connection.wire.sender, message)
-        return self.cycle.send(message)
+        return _nothing() if is_written else self.cycle.send(message)
 
     def unsent(self) -> int | None:
         """Return how many bytes of the announced content the connection has not taken yet; ``None``: none is announced.
@@ -93,24 +103,13 @@ class Exchange:
         """
         if not self.cycle.response_started:
             return None
-        sender = self.connection.wire.sender
-        of_region = sender.unsent if sender is not None and self._is_newest() else 0
+        wire = self.connection.wire
+        of_region = wire.sender.unsent if wire.sender is not None and wire.responses == self.number else 0
         return self.cycle.expected_content_length + of_region
-
-    def unacknowledged(self) -> int:
-        """Return how many bytes of this response, and of those before it, the client has not taken.
-
-        Policy: who asks for the next one on this connection has taken all of this one. Of a client that asks ahead
-        (RFC 9112 §9.3.2) that is not certain.
-        """
-        return self.connection.wire.unacknowledged() if self._is_newest() else 0
 
     def has_known_end(self) -> bool:
         """Tell whether a client can see the end of the response, as far as it has got, before the connection's end."""
         return not self.cycle.response_started or (not self.cycle.chunked_encoding and not self._ends_by_close)
-
-    def _is_newest(self) -> bool:
-        return self.number == self.connection.wire.responses
 
     def disconnect(self) -> None:
         """Let the application know that the client has gone."""
@@ -123,19 +122,17 @@ class Exchange:
         own: dict[object, object] = {
             "now_ns": self.instant,
             "unsent": self.unsent,
-            "unacknowledged": self.unacknowledged,
+            "unacknowledged": partial(connection.wire.unacknowledged, self.number),
             "lost": connection.wire.loss,
             "leaving": connection.edge.leaving,
             "draining": connection.edge.draining,
         }
         return {"fileserve": own} if connection.wire.sender is None else {"fileserve": own, ZEROCOPYSEND: {}}
 
-    def _prepare_start(self, message: Message) -> None:
+    def _prepare_start(self, status: int, named: Mapping[bytes, bytes]) -> None:
         cycle = self.cycle
-        status = message["status"]
-        names = [name for name, _ in message.get("headers", ())]  # in lower case, says ASGI
-        self._prepare_fields(names)
-        if b"content-length" not in names and status not in _WITHOUT_CONTENT and cycle.scope["method"] != "HEAD":
+        self._prepare_fields(named)
+        if b"content-length" not in named and status not in _WITHOUT_CONTENT and cycle.scope["method"] != "HEAD":
             self._prepare_unknown_end()
         if self._ends_connection():
             cycle.keep_alive = False
@@ -149,7 +146,7 @@ class Exchange:
         """
         return self.cycle.more_body or self.connection.edge.leaving.is_set()
 
-    def _prepare_fields(self, names: Sequence[bytes]) -> None:
+    def _prepare_fields(self, names: Container[bytes]) -> None:
         """Set the fields that the server adds: Date, and those of uvicorn's configuration, but not uvicorn's late Date.
 
         Policy: Date is sent whatever ``date_header`` says, because a server with a clock must (RFC 9110 §6.6.1); one
@@ -235,6 +232,10 @@ class Exchange:
         """Break the connection by a reset where a proper close, uvicorn's way, would look like the response's end."""
         if self._ends_by_close:
             self._give_up("the application failed")
+
+
+async def _nothing() -> None:
+    """Be awaited: what was to be sent is written."""
 
 
 def _region_of(message: Message) -> tuple[int, int, int]:

@@ -15,13 +15,12 @@ from typing import Any, ClassVar
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from fileserve.server import head
 from fileserve.server.arrival import Arrival
+from fileserve.server.connection import Connection
 from fileserve.server.exchange import Exchange
-from fileserve.server.flow import Flow
 from fileserve.server.limits import Limits
 from fileserve.server.refusals import Refusal
 
@@ -43,7 +42,7 @@ class _Refused(Exception):
     """Ends the parser's work on a head that is refused."""
 
 
-class Intake(HttpToolsProtocol):
+class Intake(Connection):
     """The receiving side of one connection."""
 
     limits: ClassVar[Limits] = Limits()
@@ -60,14 +59,8 @@ class Intake(HttpToolsProtocol):
         self.exchange: Exchange | None = None  # the one being answered
         self.reading = Reading.PARSED
         self.refusal: Refusal | None = None
-        self.headers = []
         self.unparsed: bytes | memoryview = b""
         self.content_left: int | None = None  # bytes of the newest request's content, where its length is known
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Set up the connection, with a flow that rests while requests wait."""
-        super().connection_made(transport)
-        self.flow = Flow(transport, self.pipeline)
 
     def data_received(self, data: bytes) -> None:
         """Parse *data*, or keep of it what comes behind a request that waits.
@@ -112,8 +105,7 @@ class Intake(HttpToolsProtocol):
                     self.handle_websocket_upgrade()
                     return
                 pending += part[upgrade.args[0] :], self._head_without_upgrade()
-                self.parser = httptools.HttpRequestParser(self)
-                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+                self.parser = self.new_parser()
             except httptools.HttpParserError:
                 self.logger.warning("Invalid HTTP request received.")
                 self.refuse(self.refusal or Refusal.MALFORMED)

@@ -10,6 +10,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from fileserve.server.sockets import tune
 from fileserve.settings import Settings
 
 __all__ = ["CannotListen", "listen", "url_of"]
@@ -29,6 +30,13 @@ def listen(settings: Settings) -> list[socket.socket]:
     Raises:
         CannotListen: the address is taken, not ours or not allowed, or the descriptor is no socket.
     """
+    listeners = _listen(settings)
+    for listener in listeners:
+        tune(listener)  # once here instead of on each connection
+    return listeners
+
+
+def _listen(settings: Settings) -> list[socket.socket]:
     if settings.fd is not None:
         return [_inherited(settings.fd)]
     if settings.uds is not None:

@@ -42,6 +42,7 @@ class Protocol(Intake):
     """One connection of a client."""
 
     zero_copy: ClassVar[bool] = True
+    tuned: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -58,9 +59,12 @@ class Protocol(Intake):
             self.timeout_keep_alive = self.limits.keep_alive_s  # type: ignore[assignment]  # handed to call_later
 
     @classmethod
-    def with_limits(cls, limits: Limits, *, zero_copy: bool = True) -> type[Self]:
-        """Return a protocol class with these limits, for `uvicorn.Config`; *zero_copy* offers the extension."""
-        return type(cls.__name__, (cls,), {"limits": limits, "zero_copy": zero_copy})
+    def with_limits(cls, limits: Limits, *, zero_copy: bool = True, tuned: bool = False) -> type[Self]:
+        """Return a protocol class with these limits, for `uvicorn.Config`; *zero_copy* offers the extension.
+
+        *tuned* tells that the listeners come from `listeners.listen`: then connections need no tuning of their own.
+        """
+        return type(cls.__name__, (cls,), {"limits": limits, "zero_copy": zero_copy, "tuned": tuned})
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Set up the connection, and refuse it where it is one too many.
@@ -68,7 +72,7 @@ class Protocol(Intake):
         Leans on uvicorn for ``connections``, ``client`` and ``scheme``, which `HttpToolsProtocol.connection_made` sets.
         """
         super().connection_made(transport)
-        self.wire = Wire(self.loop, transport, self.flow)
+        self.wire = Wire(self.loop, transport, self.flow, tuned=self.tuned)
         if self.zero_copy and self.scheme == "http":
             self.wire.offer_zero_copy()
         self.edge.stalls.add(self)

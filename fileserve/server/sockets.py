@@ -36,8 +36,15 @@ def is_tcp(sock: Socket) -> bool:
     return sock.family in (socket.AF_INET, socket.AF_INET6)
 
 
+def address_of(name: object) -> tuple[str, int | None] | None:
+    """Return what ASGI calls a socket's end: host and port, or a path alone; ``None`` where it has no name."""
+    if isinstance(name, tuple):
+        return str(name[0]), int(name[1])
+    return (name, None) if isinstance(name, str) and name else None
+
+
 def tune(sock: Socket) -> None:
-    """Set the options that a connection has for all its life, on Linux."""
+    """Set the options that a connection has for all its life, on Linux. Connections inherit what their listener has."""
     if not LINUX or not is_tcp(sock):
         return
     plain = socket.socket(sock.family, sock.type, sock.proto, sock.fileno())  # uvloop makes one for each option

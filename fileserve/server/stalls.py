@@ -42,11 +42,8 @@ class StallWatch:
             self._schedule(self._interval_s)
 
     def discard(self, connection: Watched) -> None:
-        """Watch *connection* no longer. With the last one the timer ends too."""
+        """Watch *connection* no longer."""
         self._marks.pop(connection, None)
-        if not self._marks and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     def __len__(self) -> int:
         return len(self._marks)
@@ -55,6 +52,10 @@ class StallWatch:
         self._timer = asyncio.get_running_loop().call_later(interval_s, self._look, interval_s)
 
     def _look(self, interval_s: float) -> None:
+        """Look at every connection; where there is none any more, be done until the next one comes."""
+        if not self._marks:
+            self._timer = None
+            return
         self._schedule(interval_s)
         for connection, (mark, looks) in list(self._marks.items()):
             progress = connection.progress()

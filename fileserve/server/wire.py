@@ -19,7 +19,10 @@ from fileserve.server.zerocopy import Sender
 class Wire:
     """The sending side of one connection."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, flow: FlowControl) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, flow: FlowControl, *, tuned: bool = False
+    ) -> None:
+        """*tuned* tells that the listener was tuned, whose connections have its options."""
         self.transport = transport
         self.joining = JoiningTransport(loop, transport)
         self.sender: Sender | None = None
@@ -30,7 +33,8 @@ class Wire:
         self._loop = loop
         self._flow = flow
         self._sock: sockets.Socket = transport.get_extra_info("socket")
-        sockets.tune(self._sock)
+        if not tuned:
+            sockets.tune(self._sock)
 
     def offer_zero_copy(self) -> None:
         """Make the sender, where the system can: elsewhere than on Linux, sendfile has other rules."""
@@ -61,11 +65,17 @@ class Wire:
             if not self.transport.is_closing():
                 self.transport.set_write_buffer_limits()
 
-    def unacknowledged(self) -> int:
+    def unacknowledged(self, response: int | None = None) -> int:
         """Return how many of the written bytes the peer's kernel has not taken, or had not when the connection ended.
 
-        What the transport held itself is dropped before the loss is told, and is missing then.
+        What the transport held itself is dropped before the loss is told, and is missing then. With a *response*, by
+        its number, only of those up to it.
+
+        Policy: who asks for the next response on this connection has taken all of the last one. Of a client that asks
+        ahead (RFC 9112 §9.3.2) that is not certain.
         """
+        if response is not None and response != self.responses:
+            return 0
         if self._lost:
             return self._left_over
         return self.transport.get_write_buffer_size() + sockets.unacknowledged(self._sock)

@@ -1,13 +1,15 @@
 """Sends regions of files to a socket with sendfile(2), without ever stopping the event loop.
 
-The socket belongs to a transport of the loop, and both loops refuse `add_writer` for it; so the sender works on a
-duplicate of its descriptor. What is in the page cache goes out from the loop, one span for each turn: a fast client
+The socket belongs to a transport of the loop, which closes it only after `lose`; until then its descriptor is sent to.
+Both loops refuse `add_writer` for it, so waiting for a full socket takes a duplicate, which lives from the first wait
+to the end of the connection. What is in the page cache goes out from the loop, one span for each turn: a fast client
 drains while sendfile fills, and without a limit one call would last as long as the client keeps up. What is not in the
 page cache goes out from a disk thread, on duplicates of both descriptors that the job itself owns and closes: it waits
 for the disk, never for the client, and nothing is closed under it, whoever has left meanwhile.
 
-Cork and registration outlive a region, because a transfer comes as many regions; `release` ends both. The duplicate
-lives as long as the connection. There is one future for a region, and no task switch for a span.
+Cork and registration outlive a region, because a transfer comes as many regions; `release` ends both. There is one
+future for a region, and no task switch for a span. A response begins with short spans that double: a client that only
+looks at the beginning and leaves has not been sent much.
 
 Left out: what the bytes mean, framing, timeouts. Data that the transport still holds has to be waited for before.
 """
@@ -15,12 +17,12 @@ Left out: what the bytes mean, framing, timeouts. Data that the transport still 
 import asyncio
 import errno
 import os
-import socket
 
 from fileserve import disk
 from fileserve.server.sockets import Socket, is_tcp, set_cork
 
 SPAN = 512 * 1024
+FIRST_SPAN = 64 * 1024  # of a response; each next one is twice as long, up to SPAN
 COLD_SPANS = 4  # of one visit to a disk thread
 LOOK_AHEAD = 4 * SPAN  # one look at the page cache for so many bytes: a look costs as much as sending 20 KiB
 
@@ -72,7 +74,9 @@ class Sender:
         self.sent = 0  # bytes that the kernel has taken from this sender since it was made
         self._loop = loop
         self._sock = sock
-        self._out: socket.socket | None = None
+        self._fd = sock.fileno()
+        self._waits_on: int | None = None  # the duplicate
+        self._span = FIRST_SPAN
         self._region: _Region | None = None
         self._registered = False
         self._corked = False
@@ -104,37 +108,32 @@ class Sender:
 
     def cork(self) -> None:
         """Hold back segments that are not full until `release`: a head travels with the first bytes of a region."""
-        out = self._open()
+        self._check_alive()  # a lost connection's descriptor may already be another's
         if self._can_cork and not self._corked:
-            set_cork(out, True)
+            set_cork(self._sock, True)
             self._corked = True
 
     def release(self) -> None:
         """Take no more turns for a response, and push its last segment."""
         self._unyielded = 0
+        self._span = FIRST_SPAN
         self._unregister()
-        if self._corked and self._out is not None:
-            set_cork(self._out, False)
+        if self._corked and not self._lost:
+            set_cork(self._sock, False)
         self._corked = False
 
     def lose(self) -> None:
         """Note that the connection is lost: what is being sent fails, and so does all that comes after."""
         self._lost = True
         self._unregister()
-        if self._out is not None:
-            self._out.close()
-            self._out = None
+        if self._waits_on is not None:
+            os.close(self._waits_on)
+            self._waits_on = None
         self._settle(Disconnected())
 
     def _check_alive(self) -> None:
         if self._lost:
             raise Disconnected
-
-    def _open(self) -> socket.socket:
-        self._check_alive()  # a lost connection's descriptor may already be another's
-        if self._out is None:
-            self._out = socket.socket(self._sock.family, self._sock.type, self._sock.proto, os.dup(self._sock.fileno()))
-        return self._out
 
     async def _send_warm(self, region: _Region, *, is_full: bool) -> None:
         """Send from the loop until the region ends or the page cache does; wait first where the socket *is_full*."""
@@ -153,7 +152,8 @@ class Sender:
         """Send a few spans from a disk thread. Return whether the socket is full."""
         count = min(region.stop - region.start, COLD_SPANS * SPAN)
         self._unregister()  # or the loop would turn idly while the disk works
-        out, file = os.dup(self._open().fileno()), os.dup(region.file)
+        self._check_alive()
+        out, file = os.dup(self._fd), os.dup(region.file)
         job = asyncio.wrap_future(disk.submit(_send_and_close, out, file, region.start, count))
         try:
             sent = await asyncio.shield(job)  # a job that is dropped unbegun would close nothing
@@ -168,12 +168,12 @@ class Sender:
         if region is None or region.done is None or region.done.done():
             self._unregister()
             return
-        stop = min(region.start + SPAN, region.stop)
+        stop = min(region.start + self._span, region.stop)
         if not region.is_resident(stop):
             self._settle(None)
             return
         try:
-            sent = os.sendfile(self._open().fileno(), region.file, region.start, stop - region.start)
+            sent = os.sendfile(self._fd, region.file, region.start, stop - region.start)
         except BlockingIOError:
             self._register()
             return
@@ -186,6 +186,7 @@ class Sender:
         elif region.start == region.stop:
             self._settle(None)
         elif region.start == stop:
+            self._span = min(2 * self._span, SPAN)
             self._continue()
         else:
             self._register()
@@ -212,12 +213,15 @@ class Sender:
     def _register(self) -> None:
         """Have the next span sent when the socket takes more."""
         if not self._registered:
-            self._loop.add_writer(self._open().fileno(), self._step)
+            self._check_alive()
+            if self._waits_on is None:
+                self._waits_on = os.dup(self._fd)
+            self._loop.add_writer(self._waits_on, self._step)
             self._registered = True
 
     def _unregister(self) -> None:
-        if self._registered and self._out is not None:
-            self._loop.remove_writer(self._out.fileno())
+        if self._registered and self._waits_on is not None:
+            self._loop.remove_writer(self._waits_on)
         self._registered = False
 
 

@@ -10,7 +10,7 @@ links are not looked at again while it is sent.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from fileserve.storage.layout import Content, Foot, Layout, pieces
@@ -59,7 +59,7 @@ class Archive:
         self.mtime_ns = table.mtime_ns
         self.ctime_ns = table.ctime_ns
 
-    async def regions(self, start: int, stop: int) -> AsyncIterator[bytes | FileRegion]:
+    async def regions(self, start: int, stop: int) -> AsyncGenerator[bytes | FileRegion, None]:
         """Yield what makes up the archive from *start* to *stop*; a region is good until the next is asked for.
 
         Raises ``ContentChanged`` with the name of a member that is not what it was.

@@ -34,6 +34,7 @@ _UNSHOWN = dict.fromkeys(
 )
 
 
+@lru_cache(maxsize=1024)  # what is refused is not remembered, so a flood of bad names fills nothing
 def check_name(name: Name, hidden: bool, *, room: int = 0) -> None:
     """Raise unless *name* can name something that may be seen.
 

@@ -14,7 +14,7 @@ Left out: how many bytes were announced. A caller clamps to that; a file that gr
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from fileserve import disk
@@ -77,24 +77,26 @@ class OpenFile:
         """The descriptor, for as long as this is open; ``ValueError`` afterwards."""
         return self._descriptor.fd
 
-    async def regions(self, start: int, stop: int) -> AsyncIterator["bytes | FileRegion"]:
+    def regions(self, start: int, stop: int) -> "_Regions":
         """Yield what makes up the content from *start* to *stop*: one region, or nothing when that is empty.
 
         Its descriptor is valid until ``close``. A thread outside of storage that uses it needs a duplicate.
         """
-        if start < stop:
-            _ = self.fd  # fails once closed, here and not where the region is used
-            yield FileRegion(self, start, stop - start)
+        return _Regions(FileRegion(self, start, stop - start) if start < stop else None)
 
     async def read(self, offset: int, count: int) -> bytes:
         """Return *count* bytes at *offset*, or fewer where the file ends before; resident ones without a thread.
 
         Raises ``Unreadable`` when the device fails.
         """
-        resident = disk.read_resident(self.fd, offset, count)
+        resident = self.read_at_once(offset, count)
         if resident is not None:
             return resident
         return await disk.run(self._read_waiting, offset, count)
+
+    def read_at_once(self, offset: int, count: int) -> bytes | None:
+        """Return what `read` does without waiting; ``None`` where the bytes are not in the page cache."""
+        return disk.read_resident(self.fd, offset, count)
 
     def _read_waiting(self, offset: int, count: int) -> bytes:
         """Read in a pool thread; a single read may be short (a signal, 2 GiB at once, a network file system)."""
@@ -106,7 +108,7 @@ class OpenFile:
                 count -= len(piece)
         return b"".join(pieces)
 
-    async def chunks(self, offset: int, count: int, chunk_size: int) -> AsyncIterator[bytes]:
+    async def chunks(self, offset: int, count: int, chunk_size: int) -> AsyncGenerator[bytes, None]:
         """Yield *count* bytes from *offset* on, in chunks of *chunk_size* bytes and a last one of what is left.
 
         Lets the event loop turn at least once each MiB. Raises ``ContentChanged`` when the file ends early.
@@ -152,3 +154,30 @@ class FileRegion:
     file: OpenFile
     offset: int
     count: int
+
+
+class _Regions:
+    """At most one region, given out once.
+
+    No asynchronous generator: the event loop keeps a book of those, and ends one that was left unfinished in a task of
+    its own, which costs more than a small file's bytes do.
+    """
+
+    __slots__ = ("_region",)
+
+    def __init__(self, region: FileRegion | None) -> None:
+        self._region = region
+
+    def __aiter__(self) -> "_Regions":
+        return self
+
+    async def __anext__(self) -> "bytes | FileRegion":
+        region, self._region = self._region, None
+        if region is None:
+            raise StopAsyncIteration
+        _ = region.file.fd  # fails once closed, here and not where the region is used
+        return region
+
+    async def aclose(self) -> None:
+        """Give out nothing more."""
+        self._region = None

@@ -2,11 +2,11 @@
 
 import hashlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from http import HTTPStatus
 from typing import Literal
 
-from fileserve.semantics.plan import plan_download
+from fileserve.semantics.plan import ResponsePlan, plan_download
 from fileserve.semantics.representation import Representation
 from fileserve.semantics.validators import EntityTag
 from fileserve.storage.reader import FileRegion
@@ -46,8 +46,15 @@ def deliver(
     except BaseException:
         content.close()
         raise
-    origin = (request, representation, route)
-    return Transfer(plan, content, request.site.settings.chunk_size, is_prompt=is_prompt, origin=origin)
+    return send_planned(request, plan, content, is_prompt=is_prompt, route=route)
+
+
+def send_planned(
+    request: NameRequest, plan: ResponsePlan, content: Content, *, is_prompt: bool = True, route: str = "download"
+) -> Transfer:
+    """Return the response that sends *plan*, and owns *content*; *is_prompt* and *route* are `deliver`'s."""
+    chunk_size = request.site.settings.chunk_size
+    return Transfer(plan, content, chunk_size, is_prompt=is_prompt, origin=(request, route))
 
 
 def deliver_text(
@@ -82,7 +89,7 @@ class Text:
     def __init__(self, data: bytes) -> None:
         self._data = data
 
-    async def regions(self, start: int, stop: int) -> AsyncIterator[bytes | FileRegion]:
+    async def regions(self, start: int, stop: int) -> AsyncGenerator[bytes | FileRegion, None]:
         """Yield the bytes from *start* to *stop*."""
         if start < stop:
             yield self._data[start:stop]

@@ -25,13 +25,19 @@ _COMPRESSED = {
 
 def describe(opened: OpenFile, name: Name, settings: Settings, now_ns: int) -> Representation:
     """Return the representation that the open file *name* is at *now_ns* (nanoseconds since 1970)."""
-    status = opened.status
+    return represent(opened.status, name[-1], settings.etag, now_ns - settings.weak_etag_ms * NS_PER_MS)
+
+
+def represent(
+    status: FileStatus, component: bytes, etag_made_of: Literal["inode", "portable"], settled_before_ns: int
+) -> Representation:
+    """Return the representation that a file in this state is, called *component*. The rest is `entity_tag`'s."""
     return Representation(
         length=status.size,
-        etag=entity_tag(status, settings.etag, now_ns - settings.weak_etag_ms * NS_PER_MS),
+        etag=entity_tag(status, etag_made_of, settled_before_ns),
         last_modified_s=status.mtime_ns // NS_PER_S,
-        media_type=media_type(name[-1]),
-        filename=filename_of(name[-1]),
+        media_type=media_type(component),
+        filename=filename_of(component),
     )
 
 

@@ -10,6 +10,7 @@ from fileserve.storage.reader import OpenFile
 from fileserve.web.delivery import deliver, disposition_of
 from fileserve.web.describe import describe
 from fileserve.web.integrity import add_content_digest, integrity_fields
+from fileserve.web.plain import plain_download
 from fileserve.web.problems import Problem
 from fileserve.web.routes import NameRequest
 from fileserve.web.sidecars import sidecar
@@ -27,6 +28,9 @@ async def download(request: NameRequest) -> ASGIApp:
             raise
         return beside
     try:
+        plain = plain_download(request, opened)
+        if plain is not None:
+            return plain
         also = await integrity_fields(request, opened)
         representation = describe(opened, request.name, request.site.settings, request.now_ns)
     except BaseException:

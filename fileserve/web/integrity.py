@@ -34,12 +34,23 @@ async def integrity_fields(request: NameRequest, opened: OpenFile) -> Fields:
         wanted = digest.wanted(request.fields["want-repr-digest"])
         if not wanted:
             return (link,)  # it wants none of ours
-    known = _by_algorithm(await _digests(request, opened, wanted))
+    return _fields(link, await _digests(request, opened, wanted), wanted, wants_legacy=wants_legacy)
+
+
+def _fields(
+    link: tuple[bytes, bytes], digests: Digests | None, wanted: tuple[Algorithm, ...], *, wants_legacy: bool
+) -> Fields:
+    known = _by_algorithm(digests)
     if not known:
         return (link,)
     best = next((algorithm for algorithm in wanted if algorithm in known), Algorithm.SHA_256)
     fields = (link, (b"repr-digest", digest.format_digest({best: known[best]}).encode("ascii")))
     return (*fields, (b"digest", digest.legacy_digest(best, known[best]).encode("ascii"))) if wants_legacy else fields
+
+
+def known_fields(component: bytes, digests: Digests | None) -> Fields:
+    """Return what `integrity_fields` does for the file *component* when the request asks for no digest."""
+    return _fields(_metalink_link(component), digests, (), wants_legacy=False)
 
 
 async def add_content_digest(request: NameRequest, transfer: Transfer) -> None:

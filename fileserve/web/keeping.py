@@ -21,13 +21,13 @@ from fileserve.storage.errors import Unreadable
 from fileserve.web.bus import Bus, Row, RowsForgotten
 from fileserve.web.ledger import Ledger, LogicalTransfer, Outcome, State
 from fileserve.web.pieces import Others, Piece, Subject, read_piece
-from fileserve.web.progress import PACE_S
 from fileserve.web.subscriptions import Subscription
 
 __all__ = ["ENDED", "PIECES", "WATCH_S", "Keeper", "Publish"]
 
 PIECES, ENDED = "pieces", "transfers"  # topics of the bus
 ELECTION_S = 0.5
+PACE_S = 0.25
 WATCH_S = 3.0  # who watches says so more often than this
 AT_PACE = 50  # logical transfers that are published at the full pace
 SLOWEST_S = 2.0
@@ -44,8 +44,9 @@ log = logging.getLogger("fileserve.transfers")
 class Keeper:
     """What the elected worker does. *window_s* is `Ledger`'s; *publish* is called while somebody watches."""
 
-    def __init__(self, bus: Bus, window_s: float, publish: Publish) -> None:
+    def __init__(self, bus: Bus, worker: str, window_s: float, publish: Publish) -> None:
         self._bus = bus
+        self._worker = worker
         self._publish = publish
         self._ledger = Ledger(window_s)
         self._row = 0
@@ -63,6 +64,21 @@ class Keeper:
         if not was_watched and self._news is not None:
             self._publish_at_s = time.monotonic()
             self._news.tell(None)
+
+    def take(self, pieces: Sequence[Piece | Others]) -> bool:
+        """Take what has ended in this worker, and return whether this is the one that keeps.
+
+        What ends at once needs no row; others do, for whoever takes over.
+        """
+        if self._news is None:
+            return False
+        for piece in pieces:
+            self._fold(piece)
+        self._tell_ended()
+        for piece in pieces:
+            if isinstance(piece, Piece) and piece.subject in self._ledger:
+                self._bus.append(PIECES, json.dumps(piece.to_json() | {"kept": self._worker}))
+        return True
 
     def report(self, worker: str, pieces: Sequence[Piece]) -> None:
         """Take what is under way in *worker*."""
@@ -123,12 +139,16 @@ class Keeper:
 
     def _take(self, row: Row) -> None:
         self._row = max(self._row, row.id)
-        with suppress(json.JSONDecodeError):
-            match read_piece(json.loads(row.data)):
-                case Piece() as piece:
-                    self._ledger.take(piece)
-                case Others() as others:
-                    log.info("%d more responses with %d bytes, too many at once", others.count, others.sent)
+        with suppress(ValueError):  # of another version
+            values = json.loads(row.data)
+            if self._news is None or values.get("kept") != self._worker:
+                self._fold(read_piece(values))
+
+    def _fold(self, piece: Piece | Others | None) -> None:
+        if isinstance(piece, Piece):
+            self._ledger.take(piece)
+        elif piece is not None:
+            log.info("%d more responses with %d bytes, too many at once", piece.count, piece.sent)
 
     def _tell_ended(self) -> None:
         for transfer, outcome in self._ledger.end(time.time()):

@@ -144,6 +144,9 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._open)
 
+    def __contains__(self, subject: Subject) -> bool:
+        return subject in self._open
+
     def take(self, piece: Piece) -> None:
         """Take a piece that has ended."""
         for _, pieces in self._reports.values():

@@ -127,10 +127,11 @@ class Backlog:
 
     def __init__(self) -> None:
         self._pieces: dict[tuple[Subject, End | None], list[Piece]] = {}
-        self._others = Others(0, 0)
+        self._counted = 0
+        self._sent = 0  # in those
 
     def __bool__(self) -> bool:
-        return bool(self._pieces or self._others.count)
+        return bool(self._pieces or self._counted)
 
     def add(self, piece: Piece) -> None:
         """Take in a piece that has ended."""
@@ -144,13 +145,14 @@ class Backlog:
 
     def count(self, count: int, sent: int) -> None:
         """Count *count* responses in which *sent* bytes were sent."""
-        self._others = Others(self._others.count + count, self._others.sent + sent)
+        self._counted += count
+        self._sent += sent
 
     def take(self, *, with_others: bool) -> list[Piece | Others]:
         """Return what is to be told now, one piece for each subject and end."""
         keys = list(islice(self._pieces, TOLD))
         told: list[Piece | Others] = [join(self._pieces.pop(key)) for key in keys]
-        if with_others and self._others.count:
-            told.append(self._others)
-            self._others = Others(0, 0)
+        if with_others and self._counted:
+            told.append(Others(self._counted, self._sent))
+            self._counted = self._sent = 0
         return told

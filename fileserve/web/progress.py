@@ -1,10 +1,9 @@
 """``Progress``: the responses of one worker that are under way, and what was taken of those that have ended.
 
-In the path of a request there is next to nothing: a small answer is appended to a list, a large one is entered when it
-begins and marked when it ends. All else is done four times a second for all of them together, while there are any:
-whether all bytes are with the client, how many are where it left, and what others are told. How far a response has come
-is asked of the server then, and counted nowhere. Servers other than ours tell nothing; there, what was handed to them
-counts as taken.
+In the path of a request there is little: of small answers only some are looked at, a large one is entered when it
+begins and closed when it ends. All else is done in turns for all of them together, while there are any: whether all
+bytes are with the client, how many are where it left, and what others are told. How far a response has come is asked of
+the server then (`Account`), and counted nowhere.
 
 Bounded: small answers and ended pieces beyond what is kept for a turn are counted, and not told one by one.
 """
@@ -13,23 +12,23 @@ import asyncio
 import itertools
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol, TypeAlias
 
 from starlette.types import Scope
 
 from fileserve.semantics.coverage import goes_on, taken_spans
-from fileserve.semantics.plan import ResponsePlan
+from fileserve.semantics.plan import ResponsePlan, Segment
 from fileserve.semantics.ranges import Span
 from fileserve.semantics.representation import Representation
 from fileserve.storage.names import Name, display_name
+from fileserve.web.account import Account, Handed
 from fileserve.web.pieces import Backlog, End, Others, Piece, Subject
 
-__all__ = ["PACE_S", "Live", "Progress", "Sent", "Teller"]
+__all__ = ["Live", "Progress", "Request", "Rhythm", "Sent", "Teller"]
 
-PACE_S = 0.25
-UNWATCHED = 8  # turns between two reports of what is under way while nobody watches
-SMALL = 256  # small answers kept for a turn
-COUNTED = 4  # turns between two rows of what was only counted
+SMALL = 16  # small answers looked at in a turn
 UNIX = "unix"  # what a client without an address is called
 
 
@@ -45,22 +44,21 @@ class Request(Protocol):
         """What it names."""
 
     @property
-    def fields(self) -> Mapping[str, str]:
-        """Its header fields."""
-
-    @property
     def client(self) -> str | None:
         """The client's address."""
 
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """Its header fields."""
 
-Origin: TypeAlias = tuple[Request, Representation, str]  # who asked, for what, and by which route
+
+Origin: TypeAlias = tuple[Request, str]  # who asked, and by which route
 
 
-class Sent(Protocol):
-    """What is asked of a response."""
+class Sent(Handed, Protocol):
+    """A response."""
 
     plan: ResponsePlan
-    left: int  # bytes of content that were not handed over yet
 
 
 class Teller(Protocol):
@@ -68,7 +66,7 @@ class Teller(Protocol):
 
     @property
     def is_watched(self) -> bool:
-        """Whether anybody wants to know four times a second."""
+        """Whether anybody wants to know at once."""
 
     def tell_ended(self, pieces: Sequence[Piece | Others]) -> None:
         """Take what has ended."""
@@ -77,61 +75,42 @@ class Teller(Protocol):
         """Take all that is under way, in place of what was told before."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How often there is a turn, and in each how manieth something is told."""
+
+    pace_s: float
+    under_way: int
+    ended: int
+    counted: int
+
+
+WATCHED = Rhythm(0.05, under_way=5, ended=1, counted=20)
+UNWATCHED = Rhythm(0.25, under_way=8, ended=4, counted=4)
+
+
 class Live:
     """One response with content, until all is known of its end."""
 
-    __slots__ = ("_extension", "_origin", "_subject", "began_s", "end", "id", "is_told", "sent")
+    __slots__ = ("_segments", "account", "began_s", "floor", "id", "is_told", "subject")
 
     def __init__(self, sent: Sent, origin: Origin, id: str) -> None:
-        self.sent = sent
-        self._origin = origin
+        (request, route), plan = origin, sent.plan
+        assert plan.representation is not None, "a response without content is no transfer"
         self.id = id
+        self.account = Account(request.scope, sent, plan.content_length)
         self.began_s = time.time()
-        self.end: End | None = None  # how the sending ended; of what was sent, less may have been taken
+        self.subject = _subject(request.client or UNIX, route, request.name, plan.representation)
+        self.floor = _first(plan.segments) if plan.status == 206 and goes_on(request.fields.get("range")) else 0
         self.is_told = False
-        self._extension = origin[0].scope.get("extensions", {}).get("fileserve")
-        self._subject: Subject | None = None
-
-    def taken(self) -> int:
-        """Return how many bytes of content are with the client."""
-        length = self.sent.plan.content_length
-        if self._extension is None or "unsent" not in self._extension:
-            return length - self.sent.left
-        unsent: int | None = self._extension["unsent"]()
-        return max(0, length - unsent - self._extension["unacknowledged"]()) if unsent is not None else 0
-
-    def settle(self) -> End | None:
-        """Return how it ended; ``None``: its last bytes are on their way."""
-        if self.end is End.FAILED or self.end is None:
-            return self.end
-        if self._extension is None or "lost" not in self._extension:
-            return self.end
-        if self.taken() == self.sent.plan.content_length:
-            return End.TAKEN
-        lost = self._extension["lost"]()
-        if lost is None:
-            return None if self.end is End.TAKEN else self.end
-        return End(lost)
+        self._segments = plan.segments
 
     def piece(self, end: End | None, now_s: float) -> Piece:
         """Return what was taken until now."""
-        request, _, _ = self._origin
-        plan, taken = self.sent.plan, self.taken()
-        first = min(segment.start for segment in plan.segments if isinstance(segment, Span))
-        is_resumed = plan.status == 206 and goes_on(request.fields.get("range"))
+        taken = self.account.taken
         ids = (self.id,) if self.is_told or end is None else ()
-        spans = tuple(taken_spans(plan.segments, taken))
-        return Piece(self.subject, ids, (self.began_s, now_s), first, first if is_resumed else 0, taken, spans, end)
-
-    @property
-    def subject(self) -> Subject:
-        """Who downloads what."""
-        if self._subject is None:
-            request, representation, route = self._origin
-            path = "/".join(map(display_name, request.name)) or representation.filename
-            etag, length = str(representation.etag), representation.length
-            self._subject = Subject(request.client or UNIX, route, path, etag, length)
-        return self._subject
+        first, spans = _first(self._segments), tuple(taken_spans(self._segments, taken))
+        return Piece(self.subject, ids, (self.began_s, now_s), first, self.floor, taken, spans, end)
 
 
 class Progress:
@@ -140,8 +119,8 @@ class Progress:
     def __init__(self, teller: Teller, worker: str) -> None:
         self._teller = teller
         self._ids = map(f"{worker}-{{:x}}".format, itertools.count())
-        self._small: list[tuple[Sent, Origin]] = []
         self._live: dict[Live, None] = {}  # in the order of their beginning
+        self._sent: list[Live] = []  # of those the ones that are sent, and not settled
         self._backlog = Backlog()
         self._timer: asyncio.TimerHandle | None = None
         self._turn = 0
@@ -154,20 +133,25 @@ class Progress:
 
     def note(self, sent: Sent, origin: Origin) -> None:
         """Take note of a small answer that was handed over whole."""
-        if len(self._small) < SMALL:
-            self._small.append((sent, origin))
-        else:
-            self._backlog.count(1, sent.plan.content_length)
+        if len(self._sent) < SMALL:
+            self.finish(self.begin(sent, origin), End.TAKEN)
+            return
+        self._backlog.count(1, sent.plan.content_length)
         if self._timer is None:
             self._wait()
 
     def begin(self, sent: Sent, origin: Origin) -> Live:
-        """Enter a response whose head was sent. Its end is to be set, however it ends."""
+        """Enter a response whose head was sent. It is to be finished, however its sending ends."""
         live = Live(sent, origin, next(self._ids))
         self._live[live] = None
         if self._timer is None:
             self._wait()
         return live
+
+    def finish(self, live: Live, end: End) -> None:
+        """Note that the sending has ended, and how. Of what was sent, less may have been taken."""
+        live.account.close(end)
+        self._sent.append(live)
 
     def close(self) -> None:
         """Tell all that is known. What is still on its way counts as not taken."""
@@ -182,32 +166,38 @@ class Progress:
             self._timer.cancel()
 
     def _wait(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(PACE_S, self._take_turn)
+        self._timer = asyncio.get_running_loop().call_later(self._rhythm.pace_s, self._take_turn)
+
+    @property
+    def _rhythm(self) -> Rhythm:
+        return WATCHED if self._teller.is_watched else UNWATCHED
 
     def _take_turn(self) -> None:
-        now_s = time.time()
+        now_s, rhythm = time.time(), self._rhythm
         ended = self._end_settled(now_s)
         self._turn += 1
-        if self._teller.is_watched or self._turn % UNWATCHED == 0:
+        if self._turn % rhythm.under_way == 0:
             self._tell_under_way(ended, now_s)
-        self._tell_ended(with_others=self._turn % COUNTED == 0)
-        if self._live or self._small or self._backlog:
+        if self._turn % rhythm.ended == 0:
+            self._tell_ended(with_others=self._turn % rhythm.counted == 0)
+        if self._live or self._backlog:
             self._wait()
         else:
             self._timer = None
 
     def _end_settled(self, now_s: float) -> list[Live]:
         """Take the responses out whose end is known, and return them."""
-        small, self._small = self._small, []
-        for sent, origin in small:
-            live = Live(sent, origin, next(self._ids))
-            live.end = End.TAKEN
-            self._live[live] = None
-        settled = [(live, end) for live in self._live if live.end is not None and (end := live.settle()) is not None]
-        for live, end in settled:
+        ended: list[Live] = []
+        sent, self._sent = self._sent, []
+        for live in sent:
+            end = live.account.settle()
+            if end is None:
+                self._sent.append(live)
+                continue
             del self._live[live]
             self._backlog.add(live.piece(end, now_s))
-        return [live for live, _ in settled]
+            ended.append(live)
+        return ended
 
     def _tell_under_way(self, ended: Sequence[Live], now_s: float) -> None:
         """Tell of all responses under way, and once more of those that were and *ended*: their rows take a moment."""
@@ -222,3 +212,14 @@ class Progress:
         pieces = self._backlog.take(with_others=with_others)
         if pieces:
             self._teller.tell_ended(pieces)
+
+
+@lru_cache(maxsize=1024)
+def _subject(client: str, route: str, name: Name, representation: Representation) -> Subject:
+    path = "/".join(map(display_name, name)) or representation.filename
+    return Subject(client, route, path, str(representation.etag), representation.length)
+
+
+def _first(segments: Sequence[Segment]) -> int:
+    """Return the first byte of the representation that is among *segments*."""
+    return min(segment.start for segment in segments if isinstance(segment, Span))

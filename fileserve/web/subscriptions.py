@@ -7,14 +7,18 @@ __all__ = ["Subscription", "Subscriptions"]
 
 
 class Subscription:
-    """One subscriber's wait for new rows of *topics*, or of all where there are none, until ``close``."""
+    """One subscriber's wait for new rows of *topics*, or of all where there are none, until ``close``.
 
-    __slots__ = ("_changed", "_others", "_topics")
+    Of one waiter at a time. A future in place of an event, whose queue of waiters would take most of a subscription.
+    """
+
+    __slots__ = ("_others", "_topics", "_waiter", "has_changed")
 
     def __init__(self, others: "Subscriptions", topics: frozenset[str]) -> None:
         self._others = others
         self._topics = topics
-        self._changed = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None
+        self.has_changed = False
 
     def __enter__(self) -> "Subscription":
         return self
@@ -24,13 +28,17 @@ class Subscription:
 
     async def changed(self) -> None:
         """Wait until any worker has written rows since this was last called. The first wait may end for nothing."""
-        await self._changed.wait()
-        self._changed.clear()
+        while not self.has_changed:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        self.has_changed = False
 
     def tell(self, topics: Collection[str] | None) -> None:
         """Say that there are new rows of *topics*; ``None``: that there may be some of any."""
         if topics is None or not self._topics or not self._topics.isdisjoint(topics):
-            self._changed.set()
+            self.has_changed = True
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_result(None)
 
     def close(self) -> None:
         """Be told of nothing more."""

@@ -33,7 +33,7 @@ class Tracking:
         self._worker = f"{os.getpid():x}{secrets.token_hex(4)}"
         self._parts = 0  # in which was told last what is under way
         self.progress = Progress(self, self._worker)
-        self.keeper = Keeper(bus, window_s, self._publish)
+        self.keeper = Keeper(bus, self._worker, window_s, self._publish)
         self.feed = Feed(bus, self._watch)
         self._keeping = asyncio.ensure_future(self.keeper.run())
         bus.listen(self._hear)
@@ -45,7 +45,7 @@ class Tracking:
 
     def tell_ended(self, pieces: Sequence[Piece | Others]) -> None:
         """Take what has ended here."""
-        for piece in pieces:
+        for piece in pieces if not self.keeper.take(pieces) else ():
             self._bus.append(PIECES, _dumps(piece.to_json()))
 
     def tell_under_way(self, pieces: Sequence[Piece]) -> None:

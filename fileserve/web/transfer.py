@@ -14,13 +14,13 @@ pages, which a rewrite in place changes unseen; where files are rewritten under 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Protocol, TypeAlias
 
 from starlette.types import Receive, Scope, Send
 
 from fileserve.semantics.plan import ResponsePlan
-from fileserve.semantics.representation import Representation
 from fileserve.storage.errors import ContentChanged, StorageError
 from fileserve.storage.reader import FileRegion
 from fileserve.web.pieces import End
@@ -33,19 +33,31 @@ log = logging.getLogger("fileserve.transfer")
 ZERO_COPY = "http.response.zerocopysend"
 ONE_MESSAGE = 64 * 1024  # content of up to this many bytes is one read and one message
 SLICE = 8 * 1024 * 1024  # bytes handed to zero-copy at once: between two slices a transfer looks up
+FIRST_PIECE = 16 * 1024  # of a response sent by zero-copy, so much at the beginning is read: it leaves with the head
 LAST_PIECE = 4 * 1024  # of content sent by zero-copy, so much at the end is read instead
 FIRST_CHUNK = 64 * 1024  # chunks begin with this size, and keep it for slow clients and for TLS
 STRETCH = 1024 * 1024  # after so many bytes the size of chunks is thought over
 QUICK_S = 0.02  # a stretch that takes no longer was sent without much waiting
 
 
-Origin: TypeAlias = tuple[NameRequest, Representation, str]  # who asked, for what, and by which route
+Origin: TypeAlias = tuple[NameRequest, str]  # who asked, and by which route
+
+
+class Regions(Protocol):
+    """An asynchronous iterator of regions that is closed when no more are wanted: a generator, or something lighter."""
+
+    def __aiter__(self) -> AsyncIterator[bytes | FileRegion]: ...
+
+    async def __anext__(self) -> bytes | FileRegion: ...
+
+    async def aclose(self) -> None:
+        """Give back what the next region would need."""
 
 
 class Content(Protocol):
     """What a transfer sends the bytes of: one open file, or an archive of many."""
 
-    def regions(self, start: int, stop: int) -> AsyncIterator[bytes | FileRegion]:
+    def regions(self, start: int, stop: int) -> Regions:
         """Yield what makes up the content from *start* to *stop*; a region is good until the next is asked for."""
 
     async def read(self, offset: int, count: int) -> bytes:
@@ -99,7 +111,8 @@ class Transfer:
     async def _send_in_view(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send what takes more than a message, for all who watch to see."""
         await self._start(send)
-        live = self.origin[0].site.tracking.progress.begin(self, self.origin) if self.origin else None
+        progress = self.origin[0].site.tracking.progress if self.origin else None
+        live = progress.begin(self, self.origin) if progress and self.origin else None
         end = End.FAILED
         try:
             if ZERO_COPY in scope.get("extensions", ()):
@@ -111,8 +124,8 @@ class Transfer:
             end = End.LEFT
             raise
         finally:
-            if live is not None:
-                live.end = end
+            if progress and live:
+                progress.finish(live, end)
 
     async def _send_at_once(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -137,21 +150,42 @@ class Transfer:
         return b"".join(pieces)
 
     async def _send_regions(self, send: Send) -> None:
-        async for part in self._parts():
-            if isinstance(part, bytes):
-                await self._send_bytes(send, part)
+        for segment in self.plan.segments:
+            if isinstance(segment, bytes):
+                await self._send_bytes(send, segment)
             else:
-                await self._send_region(send, part)
+                async with aclosing(self.content.regions(segment.start, segment.stop)) as regions:
+                    async for part in regions:
+                        await self._send_part(send, part)
+
+    async def _send_part(self, send: Send, part: bytes | FileRegion) -> None:
+        if isinstance(part, bytes):
+            await self._send_bytes(send, part)
+        else:
+            await self._send_region(send, part)
 
     async def _send_region(self, send: Send, region: FileRegion) -> None:
-        stop = region.offset + region.count
+        start, stop = region.offset, region.offset + region.count
         stop_of_slices = stop - min(LAST_PIECE, region.count) if region.count == self.left else stop
-        for offset in range(region.offset, stop_of_slices, SLICE):
+        if self.left == self.plan.content_length and region.count >= ONE_MESSAGE:
+            start += await self._send_first_piece(send, region)
+        for offset in range(start, stop_of_slices, SLICE):
             count = min(SLICE, stop_of_slices - offset)
             self._take(count)
             await send({"type": ZERO_COPY, "file": region.file.fd, "offset": offset, "count": count, "more_body": True})
         if stop_of_slices < stop:
             await self._send_bytes(send, await _read_exactly(region.file, stop_of_slices, stop - stop_of_slices))
+
+    async def _send_first_piece(self, send: Send, region: FileRegion) -> int:
+        """Send the first bytes with the head, where the page cache has them. Return how many.
+
+        The first byte does not wait for what zero-copy has to prepare, and a client that only looks and leaves costs
+        less.
+        """
+        data = region.file.read_at_once(region.offset, FIRST_PIECE) or b""
+        if data:
+            await self._send_bytes(send, data)
+        return len(data)
 
     async def _send_bytes(self, send: Send, data: bytes) -> None:
         self._take(len(data))
@@ -161,10 +195,11 @@ class Transfer:
         disconnect = asyncio.ensure_future(disconnected(receive))
         limit = FIRST_CHUNK if scope.get("scheme") == "https" else self.chunk_size
         try:
-            async for data in self._chunks(min(limit, self.chunk_size)):
-                if disconnect.done():
-                    raise ClientLeft
-                await self._send_bytes(send, data)
+            async with aclosing(self._chunks(min(limit, self.chunk_size))) as chunks:
+                async for data in chunks:
+                    if disconnect.done():
+                        raise ClientLeft
+                    await self._send_bytes(send, data)
             if disconnect.done():  # while the last bytes were sent: a server may say nothing of those that it dropped
                 raise ClientLeft
         finally:
@@ -173,29 +208,32 @@ class Transfer:
     async def _start(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.plan.status, "headers": list(self.plan.fields)})
 
-    async def _parts(self) -> AsyncIterator[bytes | FileRegion]:
+    async def _parts(self) -> AsyncGenerator[bytes | FileRegion, None]:
         for segment in self.plan.segments:
             if isinstance(segment, bytes):
                 yield segment
             else:
-                async for region in self.content.regions(segment.start, segment.stop):
-                    yield region
+                async with aclosing(self.content.regions(segment.start, segment.stop)) as regions:
+                    async for region in regions:
+                        yield region
 
-    async def _chunks(self, limit: int) -> AsyncIterator[bytes]:
+    async def _chunks(self, limit: int) -> AsyncGenerator[bytes, None]:
         """Yield the content in chunks that grow up to *limit* bytes while they are taken quickly."""
         size = min(FIRST_CHUNK, limit)
-        async for part in self._parts():
-            if isinstance(part, bytes):
-                yield part
-                continue
-            stop = part.offset + part.count
-            for offset in range(part.offset, stop, STRETCH):
-                began_s = time.monotonic()
-                async for data in part.file.chunks(offset, min(STRETCH, stop - offset), size):
-                    yield data
-                was_quick = time.monotonic() - began_s < QUICK_S
-                await asyncio.sleep(0)  # others get their turn, however fast the client and resident the file
-                size = min(2 * size if was_quick else FIRST_CHUNK, limit)
+        async with aclosing(self._parts()) as parts:
+            async for part in parts:
+                if isinstance(part, bytes):
+                    yield part
+                    continue
+                stop = part.offset + part.count
+                for offset in range(part.offset, stop, STRETCH):
+                    began_s = time.monotonic()
+                    async with aclosing(part.file.chunks(offset, min(STRETCH, stop - offset), size)) as stretch:
+                        async for data in stretch:
+                            yield data
+                    was_quick = time.monotonic() - began_s < QUICK_S
+                    await asyncio.sleep(0)  # others get their turn, however fast the client and resident the file
+                    size = min(2 * size if was_quick else FIRST_CHUNK, limit)
 
     def _take(self, count: int) -> None:
         """Count bytes as sent; before the last of them look at the file, so that what looks whole is whole."""

@@ -3,8 +3,10 @@
 import array
 import asyncio
 import fcntl
+import gc
 import socket
 import termios
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from fileserve.server import Limits
-from tests.server.apps import Send, body, file_app, region, start
+from tests.server.apps import Send, body, file_app, hello, region, start
 from tests.server.harness import Served, serving, wait_until
 
 MIB = 1 << 20
@@ -145,3 +147,28 @@ def test_a_stalled_client_is_told_from_one_that_left(loop: str, app: Accounted) 
         told = app.told[0]
         assert told["lost"]() == "stalled"
         assert 0 < taken(told) < SIZE
+
+
+def test_a_response_leaves_nothing_for_the_collector(loop: str) -> None:
+    """What an application is told of it may be kept; the request itself is gone at once."""
+
+    class Request:
+        pass
+
+    told: list[Any] = []
+    requests: list[weakref.ref[Request]] = []
+
+    async def app(scope: Any, receive: Any, send: Send) -> None:
+        scope["request"] = Request()
+        requests.append(weakref.ref(scope["request"]))
+        told.append(scope["extensions"]["fileserve"]["now_ns"])
+        await hello(scope, receive, send)
+
+    gc.disable()
+    try:
+        with serving(app, loop) as served, served.connect() as client:
+            for _ in range(3):
+                client.get().response()
+            wait_until(lambda: sum(request() is not None for request in requests) <= 1)  # the newest may be kept
+    finally:
+        gc.enable()

@@ -14,13 +14,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import Server, ServerState
 
 from fileserve.server import Protocol
+from fileserve.server.connection import Connection
 from fileserve.server.edge import edge_of
 from fileserve.server.intake import Intake
 from fileserve.server.limits import Limits
 
 OVERRIDES = sorted(
     name
-    for cls in (Protocol, Intake)
+    for cls in (Protocol, Intake, Connection)
     for name in vars(cls)
     if name in vars(HttpToolsProtocol) and callable(getattr(HttpToolsProtocol, name))
 )
@@ -72,6 +73,33 @@ def test_the_data_received_that_ours_replaces_does_no_more() -> None:
         *("HttpParserUpgrade", "_should_upgrade", "handle_websocket_upgrade", "_unsupported_upgrade_warning"),
     }
     assert {"HttpRequestParser", "set_dangerous_leniencies"} <= names_used_by(HttpToolsProtocol.__init__)
+
+
+@pytest.mark.parametrize("name", ["__init__", "connection_made"])
+def test_a_connection_begins_with_the_attributes_that_uvicorn_would_set(name: str) -> None:
+    theirs = attributes_set_by(getattr(HttpToolsProtocol, name))
+    assert attributes_set_by(getattr(Connection, name)) == theirs
+
+
+def test_the_beginning_of_a_connection_that_ours_replaces_does_no_more() -> None:
+    assert names_used_by(HttpToolsProtocol.connection_made) == {
+        *("self", "asyncio", "Transport", "transport", "connections", "add", "flow", "FlowControl"),
+        *("server", "get_local_addr", "client", "get_remote_addr", "scheme", "is_ssl"),
+        *("logger", "level", "log", "TRACE_LOG_LEVEL", "prefix"),
+    }
+
+
+def test_the_send_that_ours_stands_in_for_does_no_more() -> None:
+    cycle = {name for name in names_used_by(RequestResponseCycle.send) if name.islower()}
+    assert cycle == {
+        *("self", "message", "flow", "write_paused", "disconnected", "drain", "response_started", "get"),
+        *("waiting_for_100_continue", "status_code", "headers", "default_headers", "list", "access_log"),
+        *("access_logger", "info", "get_client_addr", "scope", "get_path_with_query_string", "content", "search"),
+        *("has_connection_close", "name", "value", "lower", "chunked_encoding", "expected_content_length", "int"),
+        *("decode", "connection", "split", "token", "strip", "keep_alive", "extend", "append", "transport", "write"),
+        *("join", "response_complete", "body", "more_body", "len", "num_bytes", "message_event", "set", "close"),
+        *("on_response",),
+    }
 
 
 @pytest.mark.parametrize("name", OVERRIDES)

@@ -11,7 +11,9 @@ import pytest
 
 from fileserve import disk
 from fileserve.server import sockets
-from fileserve.server.zerocopy import SPAN, Disconnected, FileEnded, Sender
+from fileserve.server.listeners import listen
+from fileserve.server.zerocopy import FIRST_SPAN, SPAN, Disconnected, FileEnded, Sender
+from fileserve.settings import Settings
 from tests.server.harness import wait_until
 
 MIB = 1 << 20
@@ -73,8 +75,10 @@ async def test_each_span_has_a_turn_of_the_loop(
         await sender.send(source, offset, 8 * MIB)
     sender.release()
     sender.lose()
-    assert all(count <= SPAN for _, count in calls)
-    assert len(calls) == 24 * MIB // SPAN
+    counts = [count for _, count in calls]
+    assert counts[:4] == [FIRST_SPAN, 2 * FIRST_SPAN, 4 * FIRST_SPAN, SPAN]  # they double up to the longest
+    assert all(count == SPAN for count in counts[4:] if count != FIRST_SPAN)  # once, what is left of the first region
+    assert sum(counts) == 24 * MIB
     assert len({turn for turn, _ in calls}) >= len(calls) - 1  # the first goes out at once, before its turn
 
 
@@ -201,6 +205,22 @@ def test_a_connection_s_options_are_set(pair: tuple[socket.socket, socket.socket
     sockets.tune(pair[0])
     assert pair[0].getsockopt(socket.IPPROTO_TCP, 25) == sockets.NOTSENT_LOWAT
     assert pair[0].getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+
+
+def test_connections_have_the_options_of_their_listener() -> None:
+    """So a server tunes its listeners and leaves the connections alone."""
+    (listener,) = listen(Settings(port=0))
+    with listener, socket.create_connection(listener.getsockname()) as client:
+        accepted, _ = listener.accept()
+        with accepted, socket.socket() as plain:
+            sockets.tune(plain)
+            for level, option in (
+                *((socket.IPPROTO_TCP, option) for option in (25, socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL)),
+                (socket.IPPROTO_TCP, socket.TCP_KEEPCNT),
+                (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+            ):
+                assert accepted.getsockopt(level, option) == plain.getsockopt(level, option)
+                assert accepted.getsockopt(level, option) != client.getsockopt(level, option)
 
 
 async def test_what_the_peer_has_taken_is_counted(pair: tuple[socket.socket, socket.socket]) -> None:

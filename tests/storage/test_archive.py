@@ -73,7 +73,7 @@ async def test_closing_closes_the_member_and_may_be_repeated(
     if file is not None:
         with pytest.raises(ValueError, match="closed"):
             _ = file.fd
-    await parts.aclose()  # type: ignore[attr-defined]
+    await parts.aclose()
 
 
 def _shrink(path: Path) -> None:
@@ -146,7 +146,7 @@ async def test_the_open_member_is_what_check_unchanged_looks_at(
         _shrink(folder / "b-large")
         with pytest.raises(ContentChanged, match="b-large changed"):
             archive.check_unchanged()
-        await parts.aclose()  # type: ignore[attr-defined]
+        await parts.aclose()
 
 
 async def test_what_stands_before_a_sum_is_sent_while_it_is_computed(folder: Path, changing_root: Root) -> None:
@@ -165,7 +165,7 @@ async def test_what_stands_before_a_sum_is_sent_while_it_is_computed(folder: Pat
         assert not waiting.done()
         sums.gate.set()
         assert isinstance(await waiting, bytes)
-        await parts.aclose()  # type: ignore[attr-defined]
+        await parts.aclose()
 
 
 async def test_each_sum_is_computed_once_and_small_members_need_none(folder: Path, changing_root: Root) -> None:
@@ -201,7 +201,7 @@ async def test_closing_ends_the_reading_ahead(folder: Path, changing_root: Root)
         await anext(parts)
         await sums.begun.wait()
         (task,) = asyncio.all_tasks() - before
-        await parts.aclose()  # type: ignore[attr-defined]
+        await parts.aclose()
     await asyncio.wait({task}, timeout=10)
     assert (task.cancelled(), sums.cancelled) == (True, 1)
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -218,16 +219,21 @@ def test_a_scan_that_nobody_waits_for_ends_at_the_next_directory(root: Root) -> 
         scan_tree(root, (), ALL, 1000, lambda: False)
 
 
-def test_a_deep_tree_takes_few_descriptors(tmp_path: Path, open_root: OpenRoot) -> None:
-    directory = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(1500):
-        os.mkdir("d", dir_fd=directory)
-        directory, above = os.open("d", os.O_RDONLY, dir_fd=directory), directory
-        os.close(above)
-    os.close(directory)
-    tree = read(open_root(tmp_path), limit=2000)
+@pytest.fixture
+def deep(tmp_path: Path) -> Iterator[Path]:
+    """A chain of 1,500 directories; taken away here, because it is deeper than what clears temporary folders can go."""
+    chain = [tmp_path.joinpath(*["d"] * depth) for depth in range(1, 1501)]
+    for directory in chain:
+        directory.mkdir()
+    yield tmp_path
+    for directory in reversed(chain):
+        directory.rmdir()
+
+
+def test_a_deep_tree_takes_few_descriptors(deep: Path, open_root: OpenRoot) -> None:
+    tree = read(open_root(deep), limit=2000)
     assert len(tree) == 1501
-    assert recheck_tree(open_root(tmp_path), tree, yes) is not None
+    assert recheck_tree(open_root(deep), tree, yes) is not None
 
 
 def _grow(served: Served) -> None:

@@ -6,17 +6,16 @@ import socket
 import statistics
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qsl, quote
 
 import psutil
 import pytest
 from playwright.sync_api import Page
 
-from fileserve.storage.eventlog import EventLog
+from fileserve.storage.eventlog import EventLog, Row
 from fileserve.web.bus import Bus, open_bus
 from fileserve.web.opening import _cache_places, _name
 from tests.eventsource import Message
@@ -119,8 +118,7 @@ def test_records_of_two_workers_reach_every_subscriber_in_one_order(root: Path) 
                 assert [again.event() for _ in found[number + 1 :]] == found[number + 1 :]
 
 
-@pytest.mark.parametrize("path", [LOGS, BOTH], ids=["logs", "several"])
-def test_a_client_that_comes_back_at_each_record_misses_and_doubles_nothing(root: Path, path: str) -> None:
+def test_a_client_that_comes_back_at_each_record_misses_and_doubles_nothing(root: Path) -> None:
     """While records are made, over restarts, and with another number of workers."""
     found: list[str] = []
     last_event_id = ""
@@ -128,17 +126,17 @@ def test_a_client_that_comes_back_at_each_record_misses_and_doubles_nothing(root
         for number, workers in enumerate(("1", "2", "1")):
             with serving(root, *OPTIONS, "--workers", workers) as server:
                 if not last_event_id:
-                    with stream(server.url, path) as first:
+                    with stream(server.url, BOTH) as first:
                         last_event_id = first.begun()
                 for count in range(10):
                     other.append("logs", record(f"{number} {count}"))
                 while len(found) < 11 * (number + 1) - 1:
-                    with stream(server.url, path, last_event_id) as again:
+                    with stream(server.url, BOTH, last_event_id) as again:
                         event = again.event()
                     found += [message_of(event)] if "ending" not in event.data else []
                     last_event_id = event.id
             other.append("logs", record(f"{number} down"))
-        with serving(root, *OPTIONS) as server, stream(server.url, path, last_event_id) as again:
+        with serving(root, *OPTIONS) as server, stream(server.url, BOTH, last_event_id) as again:
             while len(found) < 33:
                 event = again.event()
                 found += [message_of(event)] if "ending" not in event.data else []
@@ -175,8 +173,10 @@ def subscribe(server: Running, path: str) -> socket.socket:
 def test_a_crowd_that_leaves_abruptly_leaves_nothing_behind(root: Path) -> None:
     """Descriptors, watches, and the memory of whatever a subscriber holds: tasks and queues."""
     with another_worker(root) as other, serving(root, *OPTIONS) as server:
-        process = psutil.Process(server.process.pid)
-        before, sizes = server.descriptors(), []
+        with stream(server.url, LOGS) as warm:
+            warm.begun()
+            before = server.descriptors() - 1  # without this one
+        process, sizes = psutil.Process(server.process.pid), []
         for _ in range(3):
             with ExitStack() as stack:
                 clients = [
@@ -218,14 +218,13 @@ def test_sigterm_ends_several_topics_on_one_stream_with_a_hint(workers: str, roo
 
 PAGE = """
 url => {
-    window.taken = [];
-    window.opened = 0;
-    window.source = new EventSource(url);
-    source.onopen = () => { window.opened += 1; };
-    const take = event => window.taken.push([event.type, event.data, event.lastEventId]);
+    const stream = { taken: [], opened: 0, source: new EventSource(url) };
+    stream.source.onopen = () => { stream.opened += 1; };
+    const take = event => stream.taken.push([event.type, event.data, event.lastEventId]);
     const names = ["", ":lost", ":reset", ":error"];
     const topics = ["logs", "tail:app.log"].flatMap(topic => names.map(name => topic + name));
-    for (const type of ["message", "lost", "reset", ...topics]) source.addEventListener(type, take);
+    for (const type of ["message", "lost", "reset", ...topics]) stream.source.addEventListener(type, take);
+    window.streams = [...(window.streams || []), stream];
 }
 """
 
@@ -236,68 +235,60 @@ def enter(page: Page, server: Running) -> None:  # noqa: F811
     page.goto(server.url + PLAIN)
 
 
-def taken(page: Page, count: int) -> list[list[str]]:  # noqa: F811
-    page.wait_for_function(f"window.taken.length >= {count}", timeout=TIMEOUT_S * 1000)
-    found: list[list[str]] = page.evaluate("window.taken")
-    return found
-
-
-@pytest.mark.parametrize("path", [LOGS, BOTH], ids=["logs", "several"])
-def test_chromium_misses_and_doubles_nothing_when_the_server_restarts(
-    page: Page,  # noqa: F811
-    root: Path,
-    path: str,
-) -> None:
-    """What is told is what is in the log: what was made before the first event, live, and while there was no server."""
-    port, begun = 0, 0
-    with another_worker(root) as other:
-        other.append("logs", record("before"))
-        for number, workers in enumerate(("1", "2", "1")):
-            with serving(root, *OPTIONS, "--workers", workers, port=port) as server:
-                port = int(server.url.rpartition(":")[2])
-                if not number:
-                    enter(page, server)
-                    begun = newest(root)
-                    page.evaluate(PAGE, path)
-                page.wait_for_function(f"window.opened > {number}", timeout=TIMEOUT_S * 1000)
-                if number:  # the first time nothing is told: the id that the stream began with has to do
-                    other.append("logs", record(f"live {number}"))
-                    append(root / "app.log", f"live {number}")
-                    said(page, f"live {number}")
-            other.append("logs", record(f"down\n{number}"))
-            append(root / "app.log", f"down {number}")
-        with serving(root, *OPTIONS, port=port):
-            other.append("logs", record("end"))
-            append(root / "app.log", "end")
-            said(page, "end")
-            if path == BOTH:
-                page.wait_for_function("window.taken.some(([type, data]) => type[0] == 't' && data == 'end')")
-            found = taken(page, 1)
-    kept = EventLog(events_of(root), max_rows=10_000)
-    rows = [row.data for row in kept.after(begun, ("logs",), 1000)]
-    kept.close()
-    name = "message" if path == LOGS else "logs"
-    assert [data for type, data, _ in found if type == name] == rows
-    lines = ["down 0", "live 1", "down 1", "live 2", "down 2", "end"]
-    assert [data for type, data, _ in found if type != name] == ([] if path == LOGS else lines)
-    if path == BOTH:
-        assert all([topic for topic, _ in parse_qsl(id)] == ["logs", "tail:app.log"] for _, _, id in found)
-
-
-def said(page: Page, message: str) -> Any:  # noqa: F811
-    """Return when a record that says *message* was taken."""
-    return page.wait_for_function(
-        "message => window.taken.some(([type, data]) => data.startsWith('{') && JSON.parse(data).message == message)",
+def said(page: Page, message: str) -> None:  # noqa: F811
+    """Return when a record and a line that say *message* have come wherever they are to come."""
+    page.wait_for_function(
+        """message => streams.every(({ taken }) =>
+            taken.some(([type, data]) => data.startsWith("{") && JSON.parse(data).message == message)
+        ) && streams[1].taken.some(([type, data]) => data == message)""",
         arg=message,
         timeout=TIMEOUT_S * 1000,
     )
 
 
-def newest(root: Path) -> int:
-    """Return the number of the newest row, from which a stream that begins now goes on."""
+def test_chromium_misses_and_doubles_nothing_when_the_server_restarts(page: Page, root: Path) -> None:  # noqa: F811
+    """What is told is what is in the log: what was made before the first event, live, and while there was no server.
+
+    On a stream of its own, and on one with a file.
+    """
+    port, begun = 0, 0
+    with another_worker(root) as other:
+
+        def say(message: str) -> None:
+            other.append("logs", record(message))
+            append(root / "app.log", message)
+
+        say("before")
+        for number, workers in enumerate(("1", "2")):
+            with serving(root, *OPTIONS, "--workers", workers, port=port) as server:
+                port = int(server.url.rpartition(":")[2])
+                if not number:
+                    enter(page, server)
+                    begun = rows_of(root)[-1].id
+                    for path in (LOGS, BOTH):
+                        page.evaluate(PAGE, path)
+                page.wait_for_function(f"streams.every(stream => stream.opened > {number})", timeout=TIMEOUT_S * 1000)
+                if number:  # the first time nothing is told: the id that the stream began with has to do
+                    say("live")
+                    said(page, "live")
+            say(f"down {number}")
+            other.append("logs", record("two\nlines"))
+        with serving(root, *OPTIONS, port=port):
+            say("end")
+            said(page, "end")
+            one, several = page.evaluate("streams.map(stream => stream.taken)")
+            rows = [row.data for row in rows_of(root) if row.id > begun]
+    assert [data for type, data, _ in one if type == "message"] == rows
+    assert [data for type, data, _ in several if type == "logs"] == rows
+    assert [data for type, data, _ in several if type != "logs"] == ["down 0", "live", "down 1", "end"]
+    assert all([topic for topic, _ in parse_qsl(id)] == ["logs", "tail:app.log"] for _, _, id in several)
+
+
+def rows_of(root: Path) -> Sequence[Row]:
+    """Return the records that are kept."""
     kept = EventLog(events_of(root), max_rows=10_000)
     try:
-        return kept.newest()
+        return kept.last("logs", 10_000)
     finally:
         kept.close()
 
@@ -306,4 +297,5 @@ def test_chromium_without_the_token_is_refused_for_good(page: Page, root: Path) 
     with serving(root, *OPTIONS) as server:
         page.goto(server.url + PLAIN)
         page.evaluate(PAGE, LOGS)
-        page.wait_for_function("window.source.readyState == EventSource.CLOSED", timeout=TIMEOUT_S * 1000)
+        closed = "streams[0].source.readyState == EventSource.CLOSED"
+        page.wait_for_function(closed, timeout=TIMEOUT_S * 1000)

@@ -302,7 +302,7 @@ class TestRows:
                 async with asyncio.timeout(PATIENCE_S):
                     await b.changed()
                     await both.changed()
-                assert not a._changed.is_set()
+                assert not a.has_changed
 
     async def test_a_thousand_subscribers_cost_one_query(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         async with opened(path) as bus, AsyncExitStack() as stack:

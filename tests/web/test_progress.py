@@ -13,11 +13,12 @@ from fileserve.semantics.representation import Representation
 from fileserve.semantics.validators import EntityTag
 from fileserve.web import pieces, progress
 from fileserve.web.pieces import Backlog, End, Others, Piece, Subject
-from fileserve.web.progress import SMALL, UNWATCHED, Live, Origin, Progress
+from fileserve.web.progress import SMALL, Live, Origin, Progress, Rhythm
 
 LENGTH = 1000
 REPRESENTATION = Representation(LENGTH, EntityTag("tag"), 0, "text/plain", "name")
 PATIENCE_S = 10
+SELDOM = 8
 
 
 @dataclass
@@ -35,7 +36,7 @@ class Asked:
 
     @property
     def origin(self) -> Origin:
-        return self, REPRESENTATION, "download"
+        return self, "download"
 
 
 @dataclass
@@ -72,7 +73,8 @@ class Told:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Turns follow each other at once."""
-    monkeypatch.setattr(progress, "PACE_S", 0)
+    monkeypatch.setattr(progress, "WATCHED", Rhythm(0, 1, 1, 1))
+    monkeypatch.setattr(progress, "UNWATCHED", Rhythm(0, SELDOM, 1, 1))
 
 
 async def rest(one: Progress) -> None:
@@ -108,14 +110,15 @@ class TestEnd:
     def test_it_is_known(self, end: End | None, told: dict[str, Any] | None, expected: End | None) -> None:
         asked = Asked(told)
         live = Live(sent_of(asked), asked.origin, "id")
-        live.end = end
-        assert live.settle() is expected
+        if end is not None:
+            live.account.close(end)
+        assert live.account.settle() is expected
 
     def test_of_another_server_what_was_handed_over_counts(self) -> None:
         asked = Asked()
         live = Live(sent_of(asked, left=400), asked.origin, "id")
-        live.end = End.LEFT
-        assert (live.settle(), live.taken()) == (End.LEFT, 600)
+        live.account.close(End.LEFT)
+        assert (live.account.settle(), live.account.taken) == (End.LEFT, 600)
 
 
 @pytest.mark.parametrize(
@@ -173,13 +176,14 @@ async def test_small_answers_beyond_the_bound_are_counted() -> None:
 
 
 async def test_a_small_answer_waits_for_the_client_to_take_it() -> None:
-    teller, asked = Told(), Asked(told(unacknowledged=10))
+    untaken = [10]
+    teller, asked = Told(), Asked(told() | {"unacknowledged": lambda: sum(untaken)})
     one = Progress(teller, "worker")
     one.note(sent_of(asked), asked.origin)
     for _ in range(10):
         await asyncio.sleep(0)
     assert not teller.ended
-    asked.told |= told()  # type: ignore[operator]
+    untaken.clear()
     await rest(one)
     assert len(teller.ended) == 1
 
@@ -188,15 +192,15 @@ async def test_who_watches_is_told_at_each_turn_and_others_seldom() -> None:
     teller, asked = Told(), Asked(told(unsent=500))
     one = Progress(teller, "worker")
     live = one.begin(sent_of(asked), asked.origin)
-    for _ in range(4 * UNWATCHED):
+    for _ in range(4 * SELDOM):
         await asyncio.sleep(0)
     seldom = len(teller.under_way)
     teller.is_watched = True
-    for _ in range(4 * UNWATCHED):
+    for _ in range(4 * SELDOM):
         await asyncio.sleep(0)
     assert 1 <= seldom < len(teller.under_way) - seldom
     assert [piece.ids for piece in teller.under_way[-1]] == [(live.id,)]
-    live.end = End.LEFT
+    one.finish(live, End.LEFT)
     await rest(one)
     [ended] = teller.ended
     assert isinstance(ended, Piece)

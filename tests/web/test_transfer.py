@@ -13,7 +13,7 @@ from fileserve.semantics.plan import plan_download
 from fileserve.semantics.representation import Representation
 from fileserve.semantics.validators import EntityTag
 from fileserve.storage.reader import OpenFile
-from fileserve.web.transfer import FIRST_CHUNK, LAST_PIECE, ONE_MESSAGE, SLICE, Transfer
+from fileserve.web.transfer import FIRST_CHUNK, FIRST_PIECE, LAST_PIECE, ONE_MESSAGE, SLICE, Transfer
 from tests.asgi import ZERO_COPY, content_of
 
 CHUNK = 65536
@@ -122,20 +122,31 @@ async def test_chunks_stay_small_under_tls(path: Path) -> None:
     assert {len(message["body"]) for message in send.messages[1:]} == {FIRST_CHUNK}
 
 
-async def test_zero_copy_comes_in_slices_and_the_last_bytes_are_read(path: Path) -> None:
+async def test_zero_copy_comes_in_slices_and_the_first_and_last_bytes_are_read(path: Path) -> None:
     send = Recorder()
     await transfer_of(path)(SLICES, stay, send)
-    assert [message.get("count") for message in send.messages[1:]] == [SLICE, SLICE, 4 * MIB - LAST_PIECE, None]
-    assert len(send.messages[-1]["body"]) == LAST_PIECE
+    rest = 4 * MIB - FIRST_PIECE - LAST_PIECE
+    assert [message.get("count") for message in send.messages[1:]] == [None, SLICE, SLICE, rest, None]
+    assert [len(send.messages[at]["body"]) for at in (1, -1)] == [FIRST_PIECE, LAST_PIECE]
+
+
+async def test_first_bytes_that_the_page_cache_lacks_are_left_to_zero_copy(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for the disk in a thread, and the client has the head meanwhile."""
+    monkeypatch.setattr("fileserve.storage.reader.OpenFile.read_at_once", lambda opened, offset, count: None)
+    send = Recorder()
+    await transfer_of(path)(SLICES, stay, send)
+    assert [message.get("offset") for message in send.messages[1:4]] == [0, SLICE, 2 * SLICE]
 
 
 @pytest.mark.parametrize("size", [ONE_MESSAGE + 1, 900 * 1024, 9 * MIB], ids=str)
 async def test_a_rewrite_after_the_last_slice_is_noticed(path: Path, size: int) -> None:
     """A slow client may take the last slice long after it was handed over."""
     os.truncate(path, size)
-    slices = -(-(size - LAST_PIECE) // SLICE)
+    slices = -(-(size - FIRST_PIECE - LAST_PIECE) // SLICE)
     transfer = transfer_of(path)
-    send = Recorder(after=1 + slices, action=lambda: os.utime(path, (1, 1)))
+    send = Recorder(after=2 + slices, action=lambda: os.utime(path, (1, 1)))
     await transfer(SLICES, stay, send)
     assert len(send.content) == size - LAST_PIECE
     assert not send.finished

@@ -22,6 +22,7 @@ from fileserve.web.bus import Bus, open_bus
 from fileserve.web.events import Batch, Source
 from fileserve.web.feed import Queue
 from fileserve.web.pieces import End, Others, Piece, Subject
+from fileserve.web.progress import Rhythm
 from fileserve.web.tracking import Tracking
 from fileserve.web.transfers import open_transfers
 from tests.asgi import Client, client_of
@@ -41,7 +42,8 @@ KEYS = {
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "PACE_S", 0.01)
+    for rhythm in ("WATCHED", "UNWATCHED"):
+        monkeypatch.setattr(progress, rhythm, Rhythm(0.01, 1, 1, 1))
     monkeypatch.setattr(keeping, "PACE_S", 0.01)
     monkeypatch.setattr(keeping, "ELECTION_S", 0.01)
 
