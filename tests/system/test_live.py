@@ -164,6 +164,23 @@ def test_a_file_is_followed_and_losses_are_told_in_words(live: Page, stage: Stag
     assert live.url.endswith("/live")
 
 
+def test_a_file_that_is_followed_again_begins_anew_while_the_others_go_on(live: Page, stage: Stage) -> None:
+    path = live.get_by_label("Path of the file to follow")
+    path.fill("logs/a b.log")
+    live.keyboard.press("Enter")
+    topic = "tail:logs/a%20b.log"
+    assert wait_until(lambda: topic in stage.asked[-1]["topic"], TIMEOUT_S)
+    assert stage.asked[-1]["from"] == ["-100"]
+    others = "transfers=b-3&logs=b-4"
+    stage.tell(event("one", topic, f"{others}&tail%3Alogs%2Fa%2520b.log=place"))
+    expect(live.locator("#tail-lines p")).to_have_count(1)
+    stage.break_off()
+    assert wait_until(lambda: "tail" in stage.asked[-1].get("last_event_id", [""])[0], TIMEOUT_S)
+    live.locator("#tail-stop").click()
+    path.press("Enter")
+    assert wait_until(lambda: stage.asked[-1].get("last_event_id") == [others] and topic in stage.asked[-1]["topic"], 5)
+
+
 def test_paths_are_suggested_folder_by_folder(live: Page) -> None:
     live.get_by_label("Path of the file to follow").focus()
     options = "options => options.map(option => option.value)"
@@ -248,6 +265,36 @@ def test_a_reset_forgets_what_was_told(live: Page, stage: Stage) -> None:
         ["The server's log begins anew here.", re.compile("INFO web new$")]
     )
     expect(live.locator("#under-way .file")).to_have_text(["new.mkv"])
+
+
+def test_what_comes_while_nothing_is_drawn_is_bounded_and_drawn_at_the_next_frame(
+    page: Page,  # noqa: F811
+    stage: Stage,
+) -> None:
+    """As in a hidden tab, which gets no frames."""
+    page.add_init_script(
+        """(() => {
+            const frame = window.requestAnimationFrame.bind(window);
+            const waiting = [];
+            let isHidden = false;
+            window.requestAnimationFrame = run => isHidden ? waiting.push(run) : frame(run);
+            window.hide = () => { isHidden = true; };
+            window.look = () => { isHidden = false; return waiting.splice(0).map(frame).length; };
+        })()"""
+    )
+    live = visit(page, stage)
+    live.evaluate("() => hide()")
+    for step in range(3):
+        stage.tell(*(told(record(f"record {1000 * step + number}"), "logs") for number in range(1000)))
+        stage.tell(*(told(transfer(f"t{number}", covered=step * 2**20), "transfers:progress") for number in range(100)))
+    stage.tell(told(record("last"), "logs", "transfers=b-9&logs=b-9"))
+    stage.break_off()
+    assert wait_until(lambda: stage.asked[-1].get("last_event_id") == ["transfers=b-9&logs=b-9"], TIMEOUT_S)  # all came
+    assert live.locator("#log-lines p, #under-way tr").count() == 0
+    assert live.evaluate("() => look()") <= 3  # the log, the transfers and the line of rates: once each
+    expect(live.locator("#log-lines p")).to_have_count(1000)
+    expect(live.locator("#log-lines p").last).to_contain_text("last")
+    expect(live.locator("#under-way tr").last).to_contain_text("2 MiB of 1 GiB")
 
 
 def test_lost_lines_are_told(live: Page, stage: Stage) -> None:

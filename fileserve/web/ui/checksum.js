@@ -88,7 +88,7 @@ export class Checksum {
 
   #failed(detail) {
     this.#over();
-    this.#say(detail);
+    this.#say(detail, "bad");
     announce(detail);
   }
 
@@ -97,8 +97,10 @@ export class Checksum {
     this.#now("");
   }
 
-  #say(sentence) {
-    setText(find("#checksum-told"), sentence);
+  #say(sentence, manner = "quiet") {
+    const told = find("#checksum-told");
+    told.className = manner;
+    setText(told, sentence);
   }
 
   #paint() {
