@@ -17,6 +17,7 @@ from pathlib import Path
 from benchmarks import certificate, nginx
 
 REPOSITORY = Path(__file__).parent.parent
+WATCHED_TOKEN = "of benchmarks only"
 UVICORN = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning", "--backlog", "4096")
 
 
@@ -127,6 +128,7 @@ def environment(root: Path) -> dict[str, str]:
 
 
 FILESERVE = Peer("fileserve", _fileserve(), _nothing, "/download/")
+WATCHED = Peer("fileserve", _fileserve("--operator-token", WATCHED_TOKEN), _nothing, "/download/")
 FILESERVE_CHUNKS = Peer("fileserve, chunks", _fileserve_chunks, _nothing, "/download/")
 FILESERVE_TLS = Peer("fileserve, TLS", _fileserve_tls, _lacks_fileserve_tls, "/download/")
 NGINX = Peer("nginx", _nginx(), _lacks_nginx)

@@ -83,6 +83,8 @@ TARGETS = (
     Target("archive_again", None, Bound.AT_MOST, 3, 1.5),
     Target("archive_memory", None, Bound.AT_MOST, 64, 32),
     Target("hashing", None, Bound.AT_LEAST, 0.9, 1.0),
+    Target("events_memory", None, Bound.AT_MOST, 32, 24),
+    Target("events_cpu", None, Bound.AT_MOST, 2, 1),
     Target("listing_memory", None, Bound.AT_MOST, 200, 150),
 )
 

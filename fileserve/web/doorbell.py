@@ -6,6 +6,8 @@ fill it wake the worker as well; a message that does not fit is lost, and so is 
 
 A socket whose worker is dead refuses, and is unlinked by whoever finds it so. A path that is too long for a socket's
 address (108 bytes on Linux) goes by a descriptor of the directory, through /proc.
+
+Left out: a directory that is deleted under its workers. They hear each other no more until they are renewed.
 """
 
 import asyncio

@@ -2,6 +2,8 @@
 
 The elected one holds a lock on a file beside the database, which the kernel takes back when the process ends, however
 it ends. The others try again, twice a second, for the microsecond that this takes.
+
+Left out: a lock file that is deleted under the elected one. A worker that starts afterwards is elected too.
 """
 
 import asyncio

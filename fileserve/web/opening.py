@@ -3,7 +3,8 @@
 The index is a file outside the served directory: the one that is set, or one in the user's cache directory (that of
 systemd, XDG's, or ``~/.cache``), with a name made of the directory's path. Where none can be written it is in memory,
 and the log says so: digests are then computed anew after a restart, and by each worker for itself. The log of events
-lies beside the index, or is in memory as well.
+lies beside the index; where that is in memory, as when the served directory holds the cache, in the runtime directory
+(systemd's, or that of the user's session), which lasts until the machine restarts; else in memory as well.
 """
 
 import asyncio
@@ -36,7 +37,7 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
     root = Root(settings.root, hidden=settings.hidden)
     real_root = Path(os.fsdecode(root.real_path))
     index, path = open_index(settings, real_root)
-    bus = open_bus(path and path.parent / _name("events", real_root), max_rows=settings.event_rows)
+    bus = open_bus(_event_place(path, real_root), max_rows=settings.event_rows)
     checksums = Checksums(
         index,
         at_once=settings.checksums,
@@ -89,6 +90,13 @@ def _places(settings: Settings, real_root: Path) -> list[Path]:
         return [settings.index_file.resolve()]
     places = [place / _name("digests", real_root) for place in _cache_places()]
     return [place for place in places if not place.is_relative_to(real_root)]
+
+
+def _event_place(index: Path | None, real_root: Path) -> Path | None:
+    """Return where the log of events is to be, which all workers find alike."""
+    runtime = [Path(os.environ[key]) for key in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR") if os.environ.get(key)]
+    places = [index.parent] if index else [(directory / "fileserve").resolve() for directory in runtime]
+    return next((place / _name("events", real_root) for place in places if not place.is_relative_to(real_root)), None)
 
 
 def _cache_places() -> list[Path]:

@@ -14,15 +14,19 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import parse_qsl, quote_plus
 
 from fileserve.storage.errors import StorageError
-from fileserve.web.events import Event, Source
+from fileserve.web.events import Batch, Event, Source
 from fileserve.web.problems import problem_of
 
 __all__ = ["Several", "open_several"]
 
 log = logging.getLogger("fileserve.events")
+
+_HERE = "\0"  # stands in no encoded id
+_FRAMES = 8  # the last batches, for subscribers who stand at a few different ids
 
 #: Opens the events of one topic after the id that the client was told last; ``None``: nothing is left to be told.
 Opener = Callable[[str | None], Awaitable[Source | None]]
@@ -128,16 +132,47 @@ class Several:
         return _Block(self.start, encoded)
 
     def _encode(self, topic: str, events: Sequence[Event]) -> _Block:
-        """Return *events* under *topic*. Most come with the same id, or have been encoded for others already."""
-        parts: list[bytes] = []
-        last: str | None = None
-        for event in events:
-            if event.id != last:
-                last = event.id
-                self._ids[topic] = _encode_id(topic, last)
-                id_line = _id_line(self.start)
-            parts += (event.lines(f"{topic}:{event.name}" if event.name else topic), id_line)
-        return _Block(self.start, b"".join(parts))
+        """Return *events* under *topic*. A batch is encoded once for all who stand at the same ids, as most do."""
+        ids = self._ids | {topic: _HERE}
+        before, _, after = "&".join(ids.values()).partition(_HERE)
+        self._ids[topic] = _encode_id(topic, events[-1].id)
+        if isinstance(events, Batch):
+            encoded = _frame_once(_Same(events), topic, before, after)
+        else:
+            encoded = _frame(events, topic, before, after)
+        return _Block(self.start, encoded)
+
+
+class _Same:
+    """A batch as a key: equal to itself alone, so that it need not be compared."""
+
+    __slots__ = ("events",)
+
+    def __init__(self, events: Batch) -> None:
+        self.events = events
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.events is self.events
+
+    def __hash__(self) -> int:
+        return id(self.events)
+
+
+@lru_cache(_FRAMES)
+def _frame_once(same: _Same, topic: str, before: str, after: str) -> bytes:
+    return _frame(same.events, topic, before, after)
+
+
+def _frame(events: Sequence[Event], topic: str, before: str, after: str) -> bytes:
+    """Return *events* as they stand in the stream; the ids of the other topics come *before* and *after* theirs."""
+    parts: list[bytes] = []
+    last: str | None = None
+    for event in events:
+        if event.id != last:
+            last = event.id
+            id_line = _id_line(before + _encode_id(topic, last) + after)
+        parts += (event.lines(f"{topic}:{event.name}" if event.name else topic), id_line)
+    return b"".join(parts)
 
 
 def _encode_id(topic: str, id: str) -> str:

@@ -23,7 +23,7 @@ pid nginx.pid;
 error_log error.log;
 events {{}}
 http {{
-    access_log off;
+    access_log access.log;
     client_body_temp_path body;
     proxy_temp_path proxy;
     fastcgi_temp_path fastcgi;
@@ -105,6 +105,22 @@ def test_fields_come_through_as_they_were_sent(root: Path, tmp_path: Path) -> No
     assert {k: v for k, v in direct.items() if k not in hop_by_hop} == {
         k: v for k, v in proxied.items() if k not in hop_by_hop
     }
+
+
+def test_the_operator_s_token_stands_in_no_log(root: Path, tmp_path: Path) -> None:
+    folder, token = tmp_path / "nginx", "the-operators-token"
+    folder.mkdir()
+    with (
+        serving(root, "--trusted-proxies", "127.0.0.1", "--operator-token", token) as server,
+        nginx(folder, "fileserve.conf", server.url.removeprefix("http://")) as url,
+    ):
+        jar = ["-b", str(tmp_path / "jar"), "-c", str(tmp_path / "jar")]
+        subprocess.run([tool("curl"), "-sSL", *jar, f"{url}/live?token={token}"], check=True, capture_output=True)
+        watching = [tool("curl"), "-sS", "-I", "-w", "%{http_code}", "-o", os.devnull, *jar, f"{url}/events/logs"]
+        assert subprocess.run(watching, check=True, capture_output=True).stdout == b"200"
+        logs = [(folder / name).read_text() for name in ("access.log", "error.log")]
+    assert "HEAD /events/logs" in logs[0]
+    assert token not in "".join(logs)
 
 
 def _head(url: str, *options: str) -> dict[str, str]:

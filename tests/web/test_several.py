@@ -10,13 +10,15 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote
 
 import pytest
+from starlette.types import Message
 
 from fileserve import Settings
 from fileserve.storage.errors import ContentChanged, NotFound
 from fileserve.web import topics
-from fileserve.web.events import Event, EventStream, Source
+from fileserve.web.events import Batch, Event, EventStream, Source
 from fileserve.web.several import Several, open_several
 from tests.asgi import Client, client_of
+from tests.eventsource import EventSource
 from tests.web.test_events import PATIENCE_S, Scripted, Subscriber, asking, bare_scope, subscribed, take
 
 TOKEN = "the operator's token"
@@ -144,6 +146,20 @@ class TestSeveral:
         for topic in "ab":
             assert [event.data for event in found if event.type == topic] == list("0123456789")
 
+    async def test_a_batch_for_many_is_encoded_once_for_those_who_stand_at_the_same_ids(self) -> None:
+        """And tells each of the others its own ids."""
+        batch = Batch([Event("1", "a1", "progress"), Event("2", "a2")])
+        frames, starts = [], ("b0", "b0", "b1")
+        for start in starts:
+            joined = several(a=Scripted(), b=Scripted(start=start))
+            block = joined._encode("a", batch)
+            frames.append(block.encode())
+            assert joined.start == block.id == f"a=a2&b={start}"
+        assert frames[0] is frames[1]
+        for frame, start in zip(frames, starts, strict=True):
+            assert frame == several(a=Scripted(), b=Scripted(start=start))._encode("a", list(batch)).encode()
+            assert [message.id for message in EventSource().feed(frame)] == [f"a=a1&b={start}", f"a=a2&b={start}"]
+
 
 class Stubborn(Scripted):
     """A source that fails to close."""
@@ -217,6 +233,23 @@ class TestOpening:
         with pytest.raises(type(error)):
             await open_several({"a": partial(opened, a, []), "b": fail}, None)
         assert a.closed
+
+
+class Leaver:
+    """A client that takes what it is sent until it is *gone*."""
+
+    def __init__(self, client: Client, path: str) -> None:
+        self.begun, self.told, self.gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.task: asyncio.Task[None] = asyncio.ensure_future(
+            client.app(client._scope("GET", path, BEARER), self.receive, self.send)
+        )
+
+    async def receive(self) -> Message:
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        (self.told if b"everybody" in message.get("body", b"") else self.begun).set()
 
 
 @pytest.fixture
@@ -360,6 +393,26 @@ class TestRoute:
                 await subscriber.leave()
         assert len(os.listdir("/dev/fd")) == before
         assert not client.state["site"].bus._subscriptions
+
+    async def test_a_crowd_that_leaves_at_once_leaves_no_task_descriptor_or_queue(
+        self, client: Client, log: Path
+    ) -> None:
+        """Also where everybody is just being told something."""
+        path, bus = path_of("tail:app.log", "logs", more="&last=0"), client.state["site"].bus
+        tasks, descriptors = asyncio.all_tasks(), len(os.listdir("/dev/fd"))
+        crowd = [Leaver(client, path) for _ in range(500)]
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.gather(*(leaver.begun.wait() for leaver in crowd))
+            logging.getLogger("fileserve.test").warning("for everybody")
+            await crowd[0].told.wait()
+            for number, leaver in enumerate(crowd):
+                leaver.task.cancel() if number % 2 else leaver.gone.set()
+            ends = await asyncio.gather(*(leaver.task for leaver in crowd), return_exceptions=True)
+        assert [type(end) for end in ends] == [type(None), asyncio.CancelledError] * 250
+        assert asyncio.all_tasks() == tasks
+        assert len(os.listdir("/dev/fd")) == descriptors
+        assert not bus._subscriptions
+        assert bus._recent is None
 
     async def test_head_opens_nothing(self, client: Client, log: Path) -> None:
         answer = await client.request("HEAD", path_of("tail:app.log", "checksum:large.bin"))

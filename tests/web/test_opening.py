@@ -1,0 +1,58 @@
+"""Where a running application keeps what it keeps."""
+
+from pathlib import Path
+
+import pytest
+
+from fileserve import Settings
+from tests.asgi import client_of
+
+
+def place(folder: Path) -> list[str]:
+    """Return what was made for events in *folder*, by the beginnings and ends of the names."""
+    found = folder.glob("fileserve/events-*.sqlite")
+    return [f"{path.name[:7]}{path.suffix}" for path in found]
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A served directory that holds the user's home, cache included."""
+    root = tmp_path / "root"
+    (root / "home").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(root / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(root / "home" / "cache"))
+    for variable in ("XDG_RUNTIME_DIR", "RUNTIME_DIRECTORY"):
+        monkeypatch.delenv(variable, raising=False)
+    return root
+
+
+async def test_events_lie_beside_the_index(served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    async with client_of(Settings(root=served)):
+        assert place(tmp_path / "cache") == ["events-.sqlite"]
+    async with client_of(Settings(root=served, index_file=tmp_path / "fileserve" / "index")):
+        assert place(tmp_path) == ["events-.sqlite"]
+    assert place(tmp_path / "run") == []
+
+
+@pytest.mark.parametrize("variable", ["XDG_RUNTIME_DIR", "RUNTIME_DIRECTORY"])
+async def test_where_the_cache_would_be_served_they_are_in_the_runtime_directory(
+    served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """So that the workers of one machine share them all the same."""
+    monkeypatch.setenv(variable, str(tmp_path / "run"))
+    async with client_of(Settings(root=served)) as one, client_of(Settings(root=served)) as other:
+        assert place(tmp_path / "run") == ["events-.sqlite"]
+        assert one.state["site"].bus.boot == other.state["site"].bus.boot
+        assert [client.state["site"].bus.is_elected for client in (one, other)] == [True, False]
+
+
+async def test_where_all_of_it_would_be_served_they_are_in_memory(
+    served: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(served / "run"))
+    async with client_of(Settings(root=served)) as client:
+        assert client.state["site"].bus.is_elected
+    assert "events are kept in memory only" in caplog.text
+    assert list(served.rglob("*")) == [served / "home"]
