@@ -8,6 +8,7 @@ It leans on uvicorn's `FlowControl.drain`, which waits while the transport has p
 """
 
 import asyncio
+from contextlib import suppress
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
@@ -48,7 +49,9 @@ class Wire:
 
     def lose(self) -> None:
         """Note that the connection is lost: its descriptor may soon be another's."""
-        self._left_over = self.unacknowledged()
+        if not self._lost:
+            with suppress(OSError, ValueError):  # under TLS, asyncio has closed it before
+                self._left_over = sockets.unacknowledged(self._sock)
         self._lost = True
         if self.sender is not None:
             self.sender.lose()
