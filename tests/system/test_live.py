@@ -304,8 +304,11 @@ def test_what_comes_while_nothing_is_drawn_is_bounded_and_drawn_at_the_next_fram
 
 
 def test_lost_lines_are_told(live: Page, stage: Stage) -> None:
-    stage.tell(told({"reason": "slow"}, "logs:lost"), told({"reason": "forgotten"}, "logs:lost"))
-    expect(live.locator("#log-lines .notice")).to_have_count(2)
+    stage.tell(told({"reason": "slow"}, "logs:lost"), told({"reason": "forgotten"}, "transfers:lost"))
+    expect(live.locator("#log-lines .notice")).to_have_text(
+        "This page did not keep up, and something was left out here."
+    )
+    expect(live.locator("#transfers-lost")).to_contain_text("More happened meanwhile than the server keeps")
 
 
 def chat_message(**message: Any) -> bytes:

@@ -29,6 +29,7 @@ async def test_every_route_is_described(client: Client) -> None:
         "/events/tail/{path}",
         "/events/transfers",
         "/browse/{path}/",
+        "/live",
     }
 
 

@@ -16,6 +16,7 @@ export class TransferRow {
   #rate = cell("rate");
   #left = cell("left");
   #path = null;
+  #shown = null;
 
   element = element(
     "tr",
@@ -27,11 +28,13 @@ export class TransferRow {
     this.#left,
   );
 
-  /** Show *transfer*, which ended at *endedAt* (seconds since 1970) if it has an outcome. */
-  show(transfer, endedAt) {
+  /** Show *transfer*: how far it has come, or, if it has an outcome, how it ended. */
+  show(transfer) {
+    if (transfer === this.#shown) return;
+    this.#shown = transfer;
     if (this.#path !== transfer.path) this.#name(transfer.path);
     if (transfer.outcome === null) this.#underWay(transfer);
-    else this.#ended(transfer, endedAt);
+    else this.#ended(transfer);
     this.#progress(transfer);
   }
 
@@ -51,10 +54,10 @@ export class TransferRow {
     setText(this.#left, isPaused ? "may resume" : transfer.left_s === null ? "" : duration(transfer.left_s));
   }
 
-  #ended(transfer, endedAt) {
-    const { outcome, seconds } = transfer;
+  #ended(transfer) {
+    const { began, outcome, seconds } = transfer;
     this.element.className = `ended ${OUTCOMES.includes(outcome) ? outcome : "failed"}`;
-    setText(this.#about, facts(transfer, clock(endedAt)));
+    setText(this.#about, facts(transfer, clock(began + seconds)));
     setText(this.#rate, seconds > 0 ? `in ${duration(seconds)}` : "");
     setText(this.#left, outcome);
   }

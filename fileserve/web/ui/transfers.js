@@ -2,8 +2,9 @@
 
 import { announce } from "./announce.js";
 import { find, setText } from "./dom.js";
-import { count, rate } from "./format.js";
+import { clock, count, rate } from "./format.js";
 import { painter } from "./frame.js";
+import { loss } from "./losses.js";
 import { TransferRow } from "./transfer-row.js";
 
 const PACE_MS = 200; // events come four times a second for each transfer
@@ -15,20 +16,20 @@ const ANNOUNCED_MS = 3000;
 
 export class Transfers {
   #underWay = new Map(); // id → transfer, in the order of their beginning
-  #ended = new Map(); // id → {transfer, at}, in the order of their end
+  #ended = new Map(); // id → {transfer, at: when it was told, ms since 1970}, in this order
   #rows = new Map(); // id → TransferRow
-  #changed = new Set();
-  #unannounced = [];
+  #unannounced = 0; // ends, in a hidden tab many
   #request = painter(() => this.#paint(), PACE_MS);
   #sum = find("#transfers-sum");
   #more = find("#transfers-more");
 
-  /** The events of the topic "transfers". After "reset" and "lost" comes a snapshot; what has ended stays as it was. */
+  /** The events of the topic "transfers". After "reset" and "lost" comes a snapshot. */
   handlers = {
     snapshot: (data) => this.#snapshot(JSON.parse(data).transfers),
     started: (data) => this.#moved(JSON.parse(data)),
     progress: (data) => this.#moved(JSON.parse(data)),
     finished: (data) => this.#finished(JSON.parse(data)),
+    lost: (data) => this.#lost(loss(data)),
   };
 
   constructor() {
@@ -52,7 +53,6 @@ export class Transfers {
   #moved(transfer) {
     if (this.#ended.has(transfer.id)) return; // told once more after a reconnect
     this.#underWay.set(transfer.id, transfer);
-    this.#changed.add(transfer.id);
     this.#request();
   }
 
@@ -61,41 +61,44 @@ export class Transfers {
     this.#underWay.delete(id);
     if (!this.#ended.has(id)) this.#announce(`${path}: ${outcome}.`);
     this.#ended.set(id, { transfer, at: this.#ended.get(id)?.at ?? Date.now() });
-    this.#changed.add(id);
+    if (this.#ended.size > MOST_ENDED) this.#ended.delete(this.#ended.keys().next().value);
     this.#request();
+  }
+
+  #lost(sentence) {
+    const told = find("#transfers-lost");
+    setText(told, `${clock(Date.now() / 1000)} ${sentence}`);
+    told.hidden = false;
   }
 
   /** Have ends told together: a server may see many of them in a second. */
   #announce(end) {
-    this.#unannounced.push(end);
-    if (this.#unannounced.length > 1) return;
+    this.#unannounced += 1;
+    if (this.#unannounced > 1) return;
     setTimeout(() => {
-      const ends = this.#unannounced.splice(0);
-      announce(ends.length === 1 ? ends[0] : `${ends.length} transfers ended.`);
+      announce(this.#unannounced === 1 ? end : `${this.#unannounced} transfers ended.`);
+      this.#unannounced = 0;
     }, ANNOUNCED_MS);
   }
 
   #paint() {
     const oldest = Date.now() - KEPT_MS;
-    for (const [id, { at }] of this.#ended) {
-      if (at < oldest || this.#ended.size > MOST_ENDED) this.#ended.delete(id);
-    }
+    for (const [id, { at }] of this.#ended) if (at < oldest) this.#ended.delete(id);
     const active = [...this.#underWay.keys()].reverse().slice(0, MOST_SHOWN);
     const ended = [...this.#ended.keys()].reverse();
     const shown = new Set([...active, ...ended]);
     for (const [id, row] of this.#rows) if (!shown.has(id)) this.#remove(id, row);
-    this.#arrange(find("#ended"), ended, (id, row) => row.show(this.#ended.get(id).transfer, this.#ended.get(id).at / 1000));
+    this.#arrange(find("#ended"), ended, (id, row) => row.show(this.#ended.get(id).transfer));
     this.#arrange(find("#under-way"), active, (id, row) => row.show(this.#underWay.get(id)));
-    this.#changed.clear();
     this.#summarize(active.length, ended.length);
   }
 
-  /** Have the rows of *ids* in *body*, in this order, and draw those that changed. Rows that stand right are not moved. */
+  /** Have the rows of *ids* in *body*, in this order; rows that stand right are not moved. */
   #arrange(body, ids, show) {
     let place = body.firstElementChild;
     for (const id of ids) {
       const row = this.#rows.get(id) ?? new TransferRow();
-      if (this.#changed.has(id) || !this.#rows.has(id)) show(id, row);
+      show(id, row);
       this.#rows.set(id, row);
       if (row.element === place) place = place.nextElementSibling;
       else body.insertBefore(row.element, place);
