@@ -3,15 +3,15 @@
 import { announce } from "./announce.js";
 import { Chooser } from "./chooser.js";
 import { element, find, setText, visible } from "./dom.js";
-import { topicOf } from "./feed.js";
 import { duration, percent, size } from "./format.js";
 import { painter } from "./frame.js";
+import { topicOf } from "./receiver.js";
 
 const TENTHS = 10;
 const COPIED_MS = 2000;
 
 export class Checksum {
-  #feed;
+  #receiver;
   #path = "";
   #chooser;
   #told = { step: 0, progress: 0, time: 0 };
@@ -21,8 +21,8 @@ export class Checksum {
   #request = painter(() => this.#paint());
 
   /** *chosen* is called with the path, or with "" when nothing is computed any more. */
-  constructor(feed, chosen) {
-    this.#feed = feed;
+  constructor(receiver, chosen) {
+    this.#receiver = receiver;
     this.#bar.append(...this.#tenths.map(({ box }) => box));
     this.#chooser = new Chooser("checksum", (path) => {
       this.compute(path);
@@ -33,7 +33,7 @@ export class Checksum {
 
   /** Watch the computation of the digest of the file at *path*, and of no other; with "", none. */
   compute(path) {
-    if (this.#path) this.#feed.leave(topicOf("checksum", this.#path));
+    if (this.#path) this.#receiver.leave(topicOf("checksum", this.#path));
     const hasStopped = this.#path && !path;
     this.#now(path);
     if (hasStopped) this.#say("Stopped.");
@@ -42,7 +42,7 @@ export class Checksum {
     find("#checksum-result").hidden = false;
     this.#anew();
     this.#say(`Reading ${visible(path)} …`);
-    this.#feed.watch(topicOf("checksum", path), {
+    this.#receiver.watch(topicOf("checksum", path), {
       "": (data) => this.#moved(JSON.parse(data)),
       checkpoint: (data) => this.#checkpoint(JSON.parse(data)),
       done: (data) => this.#done(JSON.parse(data)),
@@ -93,7 +93,7 @@ export class Checksum {
   }
 
   #over() {
-    this.#feed.over(topicOf("checksum", this.#path));
+    this.#receiver.over(topicOf("checksum", this.#path));
     this.#now("");
   }
 

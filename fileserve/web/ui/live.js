@@ -1,9 +1,9 @@
-// The page /live: one feed, and the panels that show what it brings.
+// The page /live: one receiver, and the panels that show what it brings.
 
 import { Chat } from "./chat.js";
 import { Checksum } from "./checksum.js";
 import { find } from "./dom.js";
-import { Feed } from "./feed.js";
+import { Receiver } from "./receiver.js";
 import { Log } from "./log.js";
 import { sparkline } from "./sparkline.js";
 import { Status } from "./status.js";
@@ -11,17 +11,17 @@ import { suggest } from "./suggest.js";
 import { Tail } from "./tail.js";
 import { Transfers } from "./transfers.js";
 
-const feed = new Feed("events", { from: "-100", last: "300" }, (state) => status.show(state));
-const status = new Status(() => feed.open());
+const receiver = new Receiver("events", { from: "-100", last: "300" }, (state) => status.show(state));
+const status = new Status(() => receiver.open());
 const transfers = new Transfers();
-feed.watch("transfers", transfers.handlers);
-feed.watch("logs", new Log().handlers);
+receiver.watch("transfers", transfers.handlers);
+receiver.watch("logs", new Log().handlers);
 sparkline(find("#rate-line"), find("#rate-area"), () => (status.isLive ? transfers.rate : 0));
 
 // What was chosen stands in the address, so that a reload or a bookmark shows it again.
 const chosen = new URLSearchParams(location.search);
-const tail = new Tail(feed, (path) => choose("file", path));
-const checksum = new Checksum(feed, (path) => choose("checksum", path));
+const tail = new Tail(receiver, (path) => choose("file", path));
+const checksum = new Checksum(receiver, (path) => choose("checksum", path));
 tail.follow(chosen.get("file") ?? "");
 checksum.compute(chosen.get("checksum") ?? "");
 if (document.querySelector("#chat")) {
@@ -36,8 +36,8 @@ function choose(name, path) {
 }
 
 // A person who looks again, or a network that is there again, is a reason not to wait any longer.
-const hurry = () => feed.isWaiting && feed.open();
+const hurry = () => receiver.isWaiting && receiver.open();
 addEventListener("online", hurry);
 document.addEventListener("visibilitychange", () => document.hidden || hurry());
-addEventListener("pagehide", () => feed.close());
-addEventListener("pageshow", (event) => event.persisted && feed.open());
+addEventListener("pagehide", () => receiver.close());
+addEventListener("pageshow", (event) => event.persisted && receiver.open());

@@ -33,7 +33,7 @@ export class Status {
     return this.#state.dataset.state === "live";
   }
 
-  /** Show what a Feed tells. */
+  /** Show what a Receiver tells. */
   show({ is, reason = 0, until = 0 }) {
     clearInterval(this.#ticking);
     if (is === "live") this.#live();

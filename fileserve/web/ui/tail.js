@@ -2,23 +2,23 @@
 
 import { Chooser } from "./chooser.js";
 import { element, find, setText, visible } from "./dom.js";
-import { topicOf } from "./feed.js";
 import { Lines } from "./lines.js";
 import { loss } from "./losses.js";
+import { topicOf } from "./receiver.js";
 
 const MOST = 1000;
 const INVITATION = "Choose a file beneath the served folder, such as logs/app.log, to see its lines as they are written.";
 
 export class Tail {
-  #feed;
+  #receiver;
   #path = "";
   #chooser;
   #empty = find("#tail-empty");
   #lines = new Lines(find("#tail-lines"), find("#tail-jump"), MOST);
 
   /** *chosen* is called with the path, or with "" when no file is followed any more. */
-  constructor(feed, chosen) {
-    this.#feed = feed;
+  constructor(receiver, chosen) {
+    this.#receiver = receiver;
     this.#chooser = new Chooser("tail", (path) => {
       this.follow(path);
       chosen(path);
@@ -28,11 +28,11 @@ export class Tail {
 
   /** Follow the file at *path*, and no other; with "", none: what has come stays to be read. */
   follow(path) {
-    if (this.#path) this.#feed.leave(topicOf("tail", this.#path));
+    if (this.#path) this.#receiver.leave(topicOf("tail", this.#path));
     this.#now(path);
     if (!path) return;
     this.#lines.clear();
-    this.#feed.watch(topicOf("tail", path), {
+    this.#receiver.watch(topicOf("tail", path), {
       "": (data) => this.#add(data),
       part: (data) => this.#add(data, "part"),
       lost: (data) => this.#add(loss(data), "notice"),
@@ -57,7 +57,7 @@ export class Tail {
   }
 
   #failed(detail) {
-    this.#feed.over(topicOf("tail", this.#path));
+    this.#receiver.over(topicOf("tail", this.#path));
     this.#now("");
     this.#add(detail, "notice");
   }

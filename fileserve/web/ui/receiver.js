@@ -15,7 +15,7 @@ export function topicOf(kind, path) {
   return `${kind}:${path.split("/").map(encodeURIComponent).join("/")}`;
 }
 
-export class Feed {
+export class Receiver {
   #address;
   #parameters;
   #topics = new Map(); // topic → {event name, "" for unnamed messages: function of its data}
