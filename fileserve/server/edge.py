@@ -2,7 +2,7 @@
 
 uvicorn makes one `ServerState` for each server, and a protocol for each connection. An `Edge` stands beside the
 `ServerState` and lives as long: it owns the tallies of clients, the watch for stalled peers and the signals of the end.
-Two servers in one process share nothing, and no global is to be set before a start. Nine attributes, because what is
+Two servers in one process share nothing, and no global is to be set before a start. Ten attributes, because what is
 shared has this one owner.
 """
 
@@ -14,6 +14,7 @@ from uvicorn.server import ServerState
 from fileserve.server.clients import Proxies, Tally, Ticket, key_of
 from fileserve.server.limits import RESERVED_DESCRIPTORS, Limits
 from fileserve.server.refusals import Refusal
+from fileserve.server.rests import Rests
 from fileserve.server.stalls import StallWatch
 
 MAX_LINGERING = RESERVED_DESCRIPTORS // 2  # more would take the descriptors that admitted connections count on
@@ -32,6 +33,7 @@ class Edge:
         self.stalls = StallWatch(limits.stall_timeout_s)
         self.leaving = asyncio.Event()
         self.draining = asyncio.Event()
+        self.rests = Rests()
 
     def admit_connection(self, peer: str | None) -> Ticket | Refusal:
         """Count a connection from *peer*, or refuse it. Who is admitted is dismissed once.
@@ -72,6 +74,7 @@ class Edge:
         """Tell streams to end: the server accepts no more and waits for what is under way."""
         self.leaving.set()
         self.draining.set()
+        self.rests.close()
 
 
 _edges: WeakKeyDictionary[ServerState, Edge] = WeakKeyDictionary()

@@ -93,7 +93,7 @@ class Protocol(Intake):
         if self.exchange is not None:
             self.exchange.disconnect()
             self.exchange = None
-        self.wire.lose()
+        self.wire.lose(self.edge.rests)
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
 

@@ -27,6 +27,7 @@ LINUX = sys.platform == "linux"
 _TCP_NOTSENT_LOWAT = 25  # the socket module of Python 3.11 has no name for it
 _BYTES_ACKED = struct.Struct("120x Q")  # tcpi_bytes_acked in struct tcp_info
 _RESET = struct.pack("ii", 1, 0)
+_CLOSED = b"\x07"  # TCP_CLOSE, tcpi_state in struct tcp_info
 
 Socket = socket.socket | TransportSocket
 
@@ -73,6 +74,11 @@ def is_over(sock: Socket, *, half_closed: bool) -> bool:
     poller = select.poll()
     poller.register(sock.fileno(), select.POLLRDHUP if half_closed and LINUX else 0)  # a reset is told unasked
     return bool(poller.poll(0))
+
+
+def is_connected(sock: Socket) -> bool:
+    """Tell whether a TCP socket is not yet closed by both sides, or reset."""
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) != _CLOSED
 
 
 def unacknowledged(sock: Socket) -> int:

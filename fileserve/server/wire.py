@@ -14,6 +14,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 
 from fileserve.server import sockets
 from fileserve.server.joining import JoiningTransport
+from fileserve.server.rests import Rest, Rests
 from fileserve.server.zerocopy import Sender
 
 
@@ -30,6 +31,7 @@ class Wire:
         self.responses = 0  # that were begun on this connection
         self._left_over = 0  # what was unacknowledged when the connection was lost
         self._stalled = False
+        self._rest: Rest | None = None  # what is still on its way after an orderly close
         self._lost = False
         self._loop = loop
         self._flow = flow
@@ -47,11 +49,13 @@ class Wire:
         if self.sender is not None:
             self.sender.release()
 
-    def lose(self) -> None:
-        """Note that the connection is lost: its descriptor may soon be another's."""
+    def lose(self, rests: Rests) -> None:
+        """Note that the connection is lost: its descriptor may soon be another's. *rests* looks after what is left."""
         if not self._lost:
             with suppress(OSError, ValueError):  # under TLS, asyncio has closed it before
                 self._left_over = sockets.unacknowledged(self._sock)
+            if self._left_over and self.joining.is_done and not self._stalled:
+                self._rest = rests.keep(self._sock, self._left_over)
         self._lost = True
         if self.sender is not None:
             self.sender.lose()
@@ -80,7 +84,7 @@ class Wire:
         if response is not None and response != self.responses:
             return 0
         if self._lost:
-            return self._left_over
+            return self._rest.left if self._rest is not None else self._left_over
         return self.transport.get_write_buffer_size() + sockets.unacknowledged(self._sock)
 
     def is_over(self, *, half_closed: bool) -> bool:
@@ -98,7 +102,9 @@ class Wire:
 
     def loss(self) -> str | None:
         """Return how the connection was lost: ``stalled`` (its peer took nothing) or ``left``; else ``None``."""
-        return None if not self._lost else "stalled" if self._stalled else "left"
+        if not self._lost or (self._rest is not None and not self._rest.is_over):
+            return None
+        return "stalled" if self._stalled else "left"
 
     def abort(self, *, reset: bool) -> None:
         """Close at once. A *reset* also drops what the kernel has queued, and does not look like a proper end."""

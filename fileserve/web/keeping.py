@@ -1,7 +1,7 @@
-"""``Keeper``: the one worker that folds all pieces into logical transfers, publishes them, and records how each ended.
+"""``Keeper``: the one worker that folds all pieces into logical transfers, shows them, and records how each ended.
 
 Pieces come as rows of the bus, from all workers; what is under way, as reports. A logical transfer that has ended
-becomes one row of the topic ``transfers`` and one log record. While somebody watches, all of them are published four
+becomes one row of the topic ``transfers`` and one log record. While somebody watches, all of them are shown four
 times a second, less often where they are many: of two hundred, nobody has to read more a second than of fifty.
 
 Only the elected worker keeps. One that takes over folds the rows that are still there, and goes on with what has no end
@@ -23,35 +23,35 @@ from fileserve.web.ledger import Ledger, LogicalTransfer, Outcome, State
 from fileserve.web.pieces import Others, Piece, Subject, read_piece
 from fileserve.web.subscriptions import Subscription
 
-__all__ = ["ENDED", "PIECES", "WATCH_S", "Keeper", "Publish"]
+__all__ = ["ENDED", "PIECES", "WATCH_S", "Keeper", "Show"]
 
 PIECES, ENDED = "pieces", "transfers"  # topics of the bus
 ELECTION_S = 0.5
 PACE_S = 0.25
 WATCH_S = 3.0  # who watches says so more often than this
-AT_PACE = 50  # logical transfers that are published at the full pace
+AT_PACE = 50  # logical transfers that are shown at the full pace
 SLOWEST_S = 2.0
 RETRY_S = 1.0
 READ = 500
 ALL = 1_000_000
 RANGES = 16  # told of where an incomplete one got to
 
-Publish = Callable[[Sequence[tuple[str, str]]], None]  # takes the ids and the JSON of all logical transfers
+Show = Callable[[Sequence[tuple[str, str]]], None]  # takes the ids and the JSON of all logical transfers
 
 log = logging.getLogger("fileserve.transfers")
 
 
 class Keeper:
-    """What the elected worker does. *window_s* is `Ledger`'s; *publish* is called while somebody watches."""
+    """What the elected worker does. *window_s* is `Ledger`'s; *show* is called while somebody watches."""
 
-    def __init__(self, bus: Bus, worker: str, window_s: float, publish: Publish) -> None:
+    def __init__(self, bus: Bus, worker: str, window_s: float, show: Show) -> None:
         self._bus = bus
         self._worker = worker
-        self._publish = publish
+        self._show = show
         self._ledger = Ledger(window_s)
         self._row = 0
         self._news: Subscription | None = None  # while this worker is the one
-        self._watched_until_s = self._publish_at_s = -math.inf
+        self._watched_until_s = self._show_at_s = -math.inf
 
     @property
     def is_watched(self) -> bool:
@@ -59,10 +59,10 @@ class Keeper:
         return time.monotonic() < self._watched_until_s
 
     def watch(self) -> None:
-        """Publish for a while."""
+        """Show for a while."""
         was_watched, self._watched_until_s = self.is_watched, time.monotonic() + WATCH_S
         if not was_watched and self._news is not None:
-            self._publish_at_s = time.monotonic()
+            self._show_at_s = time.monotonic()
             self._news.tell(None)
 
     def take(self, pieces: Sequence[Piece | Others]) -> bool:
@@ -106,8 +106,8 @@ class Keeper:
     async def _keep(self) -> None:
         await self._read()
         self._tell_ended()
-        if self.is_watched and time.monotonic() >= self._publish_at_s:
-            self._publish_all()
+        if self.is_watched and time.monotonic() >= self._show_at_s:
+            self._show_all()
 
     async def _begin(self) -> None:
         """Fold what is kept."""
@@ -162,10 +162,10 @@ class Keeper:
             log.info("%d more responses, of too many transfers at once", self._ledger.refused)
             self._ledger.refused = 0
 
-    def _publish_all(self) -> None:
+    def _show_all(self) -> None:
         states = [(transfer.id, json.dumps(told_of(transfer, state))) for transfer, state in self._states()]
-        self._publish_at_s = time.monotonic() + min(PACE_S * max(1, len(states) / AT_PACE), SLOWEST_S)
-        self._publish(states)
+        self._show_at_s = time.monotonic() + min(PACE_S * max(1, len(states) / AT_PACE), SLOWEST_S)
+        self._show(states)
 
     def _states(self) -> Iterator[tuple[LogicalTransfer, State]]:
         return self._ledger.states(time.time())
@@ -174,7 +174,7 @@ class Keeper:
         """Return how long there is nothing to do, if nothing happens; ``None``: for ever."""
         pause_s = self._ledger.next_end_s() - time.time()
         if self.is_watched:
-            pause_s = min(pause_s, self._publish_at_s - time.monotonic())
+            pause_s = min(pause_s, self._show_at_s - time.monotonic())
         return max(0.01, pause_s) if pause_s < math.inf else None
 
 

@@ -1,8 +1,8 @@
 """``Tracking``: what one worker has to do with transfers, and how it speaks of them with the other workers.
 
-Each worker has its `Progress`, a `Keeper` that works while it is the elected one, and a `Feed` for its subscribers.
+Each worker has its `Progress`, a `Keeper` that works while it is the elected one, and a `Audience` for its subscribers.
 Between them go rows of the bus, for what must not be lost, and datagrams: that somebody watches, what is under way, and
-what the keeper publishes. A datagram is JSON, and its lists go in parts that fit.
+what the keeper shows. A datagram is JSON, and its lists go in parts that fit.
 """
 
 import asyncio
@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from fileserve.web.audience import Audience
 from fileserve.web.bus import Bus
-from fileserve.web.feed import Feed
 from fileserve.web.keeping import PIECES, Keeper
 from fileserve.web.pieces import Others, Piece, read_piece
 from fileserve.web.progress import Progress
@@ -33,8 +33,8 @@ class Tracking:
         self._worker = f"{os.getpid():x}{secrets.token_hex(4)}"
         self._parts = 0  # in which was told last what is under way
         self.progress = Progress(self, self._worker)
-        self.keeper = Keeper(bus, self._worker, window_s, self._publish)
-        self.feed = Feed(bus, self._watch)
+        self.keeper = Keeper(bus, self._worker, window_s, self._show)
+        self.audience = Audience(bus, self._watch)
         self._keeping = asyncio.ensure_future(self.keeper.run())
         bus.listen(self._hear)
 
@@ -64,19 +64,17 @@ class Tracking:
         self.progress.close()
         self._keeping.cancel()
         await asyncio.wait((self._keeping,))
-        await self.feed.close()
+        await self.audience.close()
 
     def _watch(self) -> None:
         self.keeper.watch()
         self._bus.broadcast(b'{"watch":1}')
 
-    def _publish(self, states: Sequence[tuple[str, str]]) -> None:
-        self.feed.update(self._worker, 0, 1, states)
+    def _show(self, states: Sequence[tuple[str, str]]) -> None:
+        self.audience.update(self._worker, 0, 1, states)
         parts = list(_parts([json.dumps(state) for state in states])) or [[]]
         for number, listed in enumerate(parts):
-            self._bus.broadcast(
-                f'{{"published":["{self._worker}",{number},{len(parts)},[{",".join(listed)}]]}}'.encode()
-            )
+            self._bus.broadcast(f'{{"shown":["{self._worker}",{number},{len(parts)},[{",".join(listed)}]]}}'.encode())
 
     def _hear(self, message: bytes) -> None:
         values: Any = None
@@ -87,8 +85,8 @@ class Tracking:
                 self.keeper.watch()
             case {"under_way": [worker, pieces]}:
                 self.keeper.report(worker, [piece for piece in map(read_piece, pieces) if isinstance(piece, Piece)])
-            case {"published": [keeper, part, parts, states]}:
-                self.feed.update(keeper, part, parts, [(id, text) for id, text in states])
+            case {"shown": [keeper, part, parts, states]}:
+                self.audience.update(keeper, part, parts, [(id, text) for id, text in states])
 
 
 def _dumps(values: dict[str, Any]) -> str:

@@ -10,9 +10,9 @@ row's number.
 import re
 from collections.abc import Sequence
 
+from fileserve.web.audience import Audience, Queue, finished, lost
 from fileserve.web.bus import Bus, RowsForgotten
 from fileserve.web.events import Event, Source, reset
-from fileserve.web.feed import Feed, Queue, finished, lost
 from fileserve.web.keeping import ENDED
 from fileserve.web.routes import NameRequest
 
@@ -25,24 +25,26 @@ _ID = re.compile(r"([0-9a-f]+)-([0-9]{1,18})")
 async def open_transfers(request: NameRequest, told: str | None) -> Source:
     """Return the events after the one with the id *told*, or those from now on."""
     site, queue = request.site, Queue()
-    feed = site.tracking.feed
+    audience = site.tracking.audience
     try:
-        row = await feed.join(queue)
+        row = await audience.join(queue)
     except BaseException:
-        await feed.leave(queue)
+        await audience.leave(queue)
         raise
     parts = _ID.fullmatch(told or "")
     position = int(parts[2]) if parts and parts[1] == site.bus.boot else None
     first = () if told is None or position is not None else (reset(f"{site.bus.boot}-{row}"),)
-    return _Transfers(site.bus, feed, queue, (row if position is None else min(position, row), row), first)
+    return _Transfers(site.bus, audience, queue, (row if position is None else min(position, row), row), first)
 
 
 class _Transfers:
-    """The events of a feed, before them what finished *between* two rows, and before that *first*. Leaves the feed."""
+    """The events for one of an audience, before them what finished *between* two rows, and before that *first*."""
 
-    def __init__(self, bus: Bus, feed: Feed, queue: Queue, between: tuple[int, int], first: Sequence[Event]) -> None:
+    def __init__(
+        self, bus: Bus, audience: Audience, queue: Queue, between: tuple[int, int], first: Sequence[Event]
+    ) -> None:
         self._bus = bus
-        self._feed = feed
+        self._audience = audience
         self._queue = queue
         self._after, self._until = between
         self._first = first
@@ -58,11 +60,11 @@ class _Transfers:
             if events:
                 return events
         batch = await self._queue.get()
-        return (lost("slow", self._feed.id), self._feed.snapshot()) if batch is None else batch
+        return (lost("slow", self._audience.id), self._audience.snapshot()) if batch is None else batch
 
     async def close(self) -> None:
-        """Leave the feed."""
-        await self._feed.leave(self._queue)
+        """Leave the audience."""
+        await self._audience.leave(self._queue)
 
     async def _catch_up(self) -> Sequence[Event]:
         """Return what finished while the client was away."""

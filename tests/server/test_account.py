@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from fileserve.server import Limits
+from fileserve.server import Limits, rests
+from fileserve.server.edge import edge_of
 from tests.server.apps import Send, body, file_app, hello, region, start
 from tests.server.harness import Served, serving, wait_until
 
@@ -138,6 +139,51 @@ def test_the_next_request_tells_that_the_response_was_taken(loop: str, file: Pat
         wait_until(lambda: served.connections() == 0)
         assert taken(app.told[0], 10) == 10
         assert app.told[1]["unacknowledged"]() > 0
+
+
+@pytest.mark.parametrize("leaves", [True, False], ids=["leaves", "reads_on"])
+def test_what_is_on_its_way_when_the_server_closes_is_looked_at(loop: str, file: Path, leaves: bool) -> None:
+    """A connection that is not kept alive is closed when the last bytes are with the kernel."""
+    app = Accounted(file_app(file))
+    with serving(app, loop) as served, served.connect(receive_buffer=65536) as client:
+        client.get("/", "Connection: close").head()
+        client.exactly(SIZE - 128 * 1024)
+        wait_until(lambda: served.connections() == 0)
+        told = app.told[0]
+        assert 0 < taken(told) < SIZE
+        assert told["lost"]() is None
+        if leaves:
+            client.reset()
+        else:
+            client.rest()
+        wait_until(lambda: told["lost"]() == "left")
+        assert (taken(told) == SIZE) is not leaves
+
+
+def test_who_takes_nothing_after_the_server_has_closed_is_reset(
+    loop: str, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rests, "PATIENCE_S", 0.5)
+    app = Accounted(file_app(file))
+    with serving(app, loop) as served, served.connect(receive_buffer=65536) as client:
+        client.get("/", "Connection: close").head()
+        client.exactly(SIZE - 128 * 1024)
+        wait_until(lambda: app.told[0]["lost"]() == "left")
+        assert taken(app.told[0]) < SIZE
+        assert len(client.rest()) < 128 * 1024  # and what the kernel held is gone
+
+
+def test_rests_are_let_go_when_the_server_drains(loop: str, file: Path) -> None:
+    """The kernel sends them all the same."""
+    app = Accounted(file_app(file))
+    with serving(app, loop) as served, served.connect(receive_buffer=65536) as client:
+        client.get("/", "Connection: close").head()
+        client.exactly(SIZE - 128 * 1024)
+        wait_until(lambda: served.connections() == 0)
+        edge = edge_of(served.server.server_state, Limits())
+        ask_loop(served, edge.drain)
+        assert app.told[0]["lost"]() == "left"
+        assert len(client.rest()) == 128 * 1024
 
 
 def test_a_stalled_client_is_told_from_one_that_left(loop: str, app: Accounted) -> None:

@@ -17,10 +17,10 @@ from starlette.types import Message
 
 from fileserve import Settings
 from fileserve.semantics.ranges import Span
-from fileserve.web import feed, keeping, progress, tracking
+from fileserve.web import audience, keeping, progress, tracking
+from fileserve.web.audience import Queue
 from fileserve.web.bus import Bus, open_bus
 from fileserve.web.events import Batch, Source
-from fileserve.web.feed import Queue
 from fileserve.web.pieces import End, Others, Piece, Subject
 from fileserve.web.progress import Rhythm
 from fileserve.web.tracking import Tracking
@@ -316,7 +316,7 @@ class TestReconnect:
 
 
 async def test_a_slow_subscriber_is_told_so_and_begins_anew(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "WAITING", 2)
+    monkeypatch.setattr(audience, "WAITING", 2)
     slow = await opened(client)
     async with asking(client, TRANSFERS, BEARER) as subscriber:
         for _ in range(4):
@@ -347,16 +347,16 @@ async def test_events_are_encoded_once_for_all_subscribers(client: Client) -> No
     await other.close()
 
 
-async def test_without_subscribers_nothing_is_published(client: Client) -> None:
+async def test_without_subscribers_nothing_is_shown(client: Client) -> None:
     async with asking(client, TRANSFERS, BEARER) as subscriber:
         await begun(subscriber)
         assert client.state["site"].tracking.is_watched
-    assert client.state["site"].tracking.feed._task is None
+    assert client.state["site"].tracking.audience._task is None
 
 
 def states_of(worker: "Worker") -> list[dict[str, Any]]:
     """Return what a worker's subscribers would be told now."""
-    event = worker.tracking.feed.snapshot()
+    event = worker.tracking.audience.snapshot()
     transfers: list[dict[str, Any]] = json.loads(event.data)["transfers"]
     return transfers
 
@@ -427,7 +427,7 @@ class TestWorkers:
         monkeypatch.setattr(tracking, "PART", 400)
         one, other, third = start(), start(), start()
         queue = Queue()
-        await third.tracking.feed.join(queue)
+        await third.tracking.audience.join(queue)
         live = [self.piece(10 * number, 10 * number + 5, None, str(number)) for number in range(10)]
         async with asyncio.timeout(PATIENCE_S):
             while True:
@@ -441,7 +441,7 @@ class TestWorkers:
                 other.tracking.tell_under_way([])
                 await asyncio.sleep(0.01)
                 found = states_of(third)
-        await third.tracking.feed.leave(queue)
+        await third.tracking.audience.leave(queue)
         assert one.bus.is_elected
 
     async def test_when_the_elected_one_dies_another_goes_on_from_the_rows(
@@ -484,7 +484,7 @@ class TestWorkers:
         one, other = start(), start()
         one.bus.append(keeping.PIECES, "nonsense")
         one.bus.append(keeping.PIECES, json.dumps({"future": 1}))
-        for message in (b"nonsense", b"[]", b'{"under_way":1}', b'{"under_way":["x",[1]]}', b'{"published":[]}'):
+        for message in (b"nonsense", b"[]", b'{"under_way":1}', b'{"under_way":["x",[1]]}', b'{"shown":[]}'):
             other.bus.broadcast(message)
         other.tracking.tell_ended([self.piece(0, 100)])
         [end] = await self.ends(one, 1)

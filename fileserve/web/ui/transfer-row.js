@@ -62,13 +62,13 @@ export class TransferRow {
     setText(this.#left, outcome);
   }
 
-  #progress({ covered, length, share, from, outcome }) {
+  #progress({ covered, length, share, from }) {
     const whole = percent(share);
     const begin = length ? Math.min(from / length, 1 - share) : 0;
     this.#fill.style.transform = `translateX(${100 * begin}%) scaleX(${share})`;
     this.#bar.setAttribute("aria-valuenow", parseInt(whole, 10));
     setText(this.#share, whole);
-    setText(this.#amount, outcome === "complete" ? size(length) : amount(covered, length));
+    setText(this.#amount, covered >= length ? size(length) : amount(covered, length));
   }
 }
 

@@ -1,6 +1,6 @@
-"""``Feed``: the events of logical transfers for all subscribers of one worker, made and encoded once.
+"""``Audience``: the events of logical transfers for all subscribers of one worker, made and encoded once.
 
-The keeper publishes how far all of them have come, in parts that fit into datagrams; what has changed since becomes
+The keeper shows how far all of them have come, in parts that fit into datagrams; what has changed since becomes
 ``started`` and ``progress`` events. What has ended is read from the bus, as ``finished`` events that are all told, in
 their order, also to who comes back. A subscriber has a queue of some batches; who does not keep up is told so, and
 begins anew with a snapshot.
@@ -20,7 +20,7 @@ from fileserve.web.bus import Bus, Row, RowsForgotten
 from fileserve.web.events import Batch, Event
 from fileserve.web.keeping import ENDED
 
-__all__ = ["Feed", "Queue"]
+__all__ = ["Audience", "Queue"]
 
 WATCHING_S = 1.0  # between two times that the workers are told of it
 READ = 500
@@ -58,7 +58,7 @@ class Queue:
         return self._batches.popleft()
 
 
-class Feed:
+class Audience:
     """The subscribers of one worker. *watch* is called, again and again, while there are any."""
 
     def __init__(self, bus: Bus, watch: Callable[[], None]) -> None:
@@ -68,7 +68,7 @@ class Feed:
         self._task: asyncio.Task[None] | None = None
         self._row = 0  # the newest that was told of
         self._first_row: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._published: Published | None = None
+        self._shown: Shown | None = None
 
     @property
     def id(self) -> str:
@@ -79,7 +79,7 @@ class Feed:
         """Put all that comes from now on into *queue*, a snapshot first; return the row after which that is."""
         self._queues.add(queue)
         if self._first_row.done():
-            if self._published is not None and self._published.is_whole:
+            if self._shown is not None and self._shown.is_whole:
                 queue.put(Batch([self.snapshot()]))
             return self._row
         if self._task is None:
@@ -87,11 +87,11 @@ class Feed:
         return await asyncio.shield(self._first_row)
 
     async def leave(self, queue: Queue) -> None:
-        """Put nothing more into *queue*. With the last one, the feed rests."""
+        """Put nothing more into *queue*. With the last one, the audience rests."""
         self._queues.discard(queue)
         if not self._queues and self._task is not None:
             task, self._task = self._task, None
-            self._published = None
+            self._shown = None
             self._first_row = asyncio.get_running_loop().create_future()
             task.cancel()
             await asyncio.wait((task,))
@@ -104,19 +104,19 @@ class Feed:
 
     def snapshot(self) -> Event:
         """Return the event with all logical transfers."""
-        texts = self._published.states.values() if self._published is not None else ()
+        texts = self._shown.states.values() if self._shown is not None else ()
         return Event(f'{{"transfers":[{",".join(texts)}]}}', self.id, "snapshot")
 
     def update(self, keeper: str, part: int, parts: int, states: Iterable[tuple[str, str]]) -> None:
-        """Take one part of what *keeper* publishes: ids, and what is told of each."""
+        """Take one part of what *keeper* shows: ids, and what is told of each."""
         if self._task is None:
             return
-        if self._published is None or self._published.keeper != keeper:
-            self._published = Published(keeper)
-        known = self._published.states
-        is_new = not self._published.is_whole
-        changed = self._published.take(part, parts, states)
-        if is_new and self._published.is_whole:
+        if self._shown is None or self._shown.keeper != keeper:
+            self._shown = Shown(keeper)
+        known = self._shown.states
+        is_new = not self._shown.is_whole
+        changed = self._shown.take(part, parts, states)
+        if is_new and self._shown.is_whole:
             self._tell([self.snapshot()])
         elif not is_new:
             self._tell([Event(text, self.id, "progress" if id in known else "started") for id, text in changed])
@@ -148,9 +148,9 @@ class Feed:
             return True
         if rows:
             self._row = rows[-1].id
-            if self._published is not None:
+            if self._shown is not None:
                 for row in rows:
-                    self._published.forget(row)
+                    self._shown.forget(row)
             self._tell(finished(self._bus.boot, rows))
         return len(rows) == READ
 
@@ -166,8 +166,8 @@ class Feed:
             queue.put(batch)
 
 
-class Published:
-    """What one keeper has published last, put together from its parts."""
+class Shown:
+    """What one keeper has shown last, put together from its parts."""
 
     def __init__(self, keeper: str) -> None:
         self.keeper = keeper
