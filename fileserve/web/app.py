@@ -23,9 +23,10 @@ from fileserve.web.checksums import checksum
 from fileserve.web.downloads import download
 from fileserve.web.files import files
 from fileserve.web.forms import post
+from fileserve.web.live import live
 from fileserve.web.openapi_changes import OPERATIONS
 from fileserve.web.opening import open_site
-from fileserve.web.operator import absent, behind_link
+from fileserve.web.operator import behind_link
 from fileserve.web.pages import browse, home
 from fileserve.web.problems import Problem, failure
 from fileserve.web.routes import NameRoutes, Operation
@@ -45,7 +46,7 @@ NAME_ROUTES = {
 ASKED_WITHIN = {  # routes that know only by their topic or their query whether to ask for the operator
     **{f"/events/{name}".encode(): stream_of(topic) for name, topic in TOPICS.items()},
     b"/events": events,
-    b"/live": behind_link(absent),
+    b"/live": behind_link(live),
 }
 CHANGES = {
     (b"/upload", "PUT"): Operation(Action.UPLOAD, put),

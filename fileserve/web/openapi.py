@@ -56,6 +56,7 @@ def _paths() -> dict[str, Any]:
         **event_paths(),
         "/": _browse("home", []),
         "/browse/{path}/": _browse("browse", [_PATH]),
+        "/live": _live(),
         "/healthz": _health("healthz", "Tell that the process answers"),
         "/readyz": _health("readyz", "Tell whether to send new clients here", "503"),
     }
@@ -136,6 +137,21 @@ def _browse(operation: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
             "200": _response("The page.", {"text/html": {"schema": {"type": "string"}}}),
             "307": {"description": "The trailing slash was missing."},
             **_problems("400", "403", "404", "422", "503"),
+        },
+    }
+
+
+def _live() -> dict[str, Any]:
+    token = _query("token", {"type": "string"}, "The operator's token: sets the cookie, and redirects to the page.")
+    return {
+        "tags": ["pages"],
+        "operationId": "live",
+        "summary": "The operator's page: transfers, log, a followed file, a checksum and the chat, as they go",
+        "parameters": [token],
+        "responses": {
+            "200": _response("The page.", {"text/html": {"schema": {"type": "string"}}}),
+            "303": {"description": "The token was right; the cookie is set."},
+            **_problems("401"),
         },
     }
 

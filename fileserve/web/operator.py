@@ -11,7 +11,6 @@ from urllib.parse import quote
 from starlette.responses import Response
 from starlette.types import ASGIApp, Scope
 
-from fileserve.storage.errors import NotFound
 from fileserve.web.access import COOKIE, Action, authorize, require_token
 from fileserve.web.routes import Handler, NameRequest
 
@@ -28,11 +27,6 @@ def behind_link(page: Handler) -> Handler:
         return await page(request)
 
     return answer
-
-
-async def absent(request: NameRequest) -> ASGIApp:
-    """Answer that there is no page."""
-    raise NotFound("there is nothing at this address")
 
 
 def _let_in(scope: Scope, token: str) -> Response:

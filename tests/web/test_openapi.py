@@ -30,6 +30,7 @@ async def test_every_route_is_described(client: Client) -> None:
         "/events/transfers",
         "/upload/{path}",
         "/browse/{path}/",
+        "/live",
     }
 
 
