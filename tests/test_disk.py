@@ -66,6 +66,7 @@ async def test_who_reads_does_not_wait_behind_what_changes_files() -> None:
     assert all(future.result(10) for future in changing)
 
 
+@pytest.mark.usefixtures("one_thread")
 async def test_a_call_that_has_not_begun_is_dropped_when_its_caller_leaves() -> None:
     gate = threading.Event()
     calls: list[object] = []
