@@ -1,22 +1,74 @@
-"""``/ui/{name}``: the style and the icon of the pages, read once when the application is loaded."""
+"""``/ui/{name}``: styles, icon and modules of the pages, read once when the application is loaded.
 
+Styles and icon are linked with the version in their query and may be kept for a day. Modules import each other by
+their bare names, so a browser asks each time whether it has the current one, and is answered 304.
+"""
+
+import hashlib
+from dataclasses import dataclass
 from http import HTTPStatus
 from importlib.resources import files as package_files
+from pathlib import PurePath
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, HTTPException, Request
 from starlette.responses import Response
+
+from fileserve.semantics.conditional import Verdict, evaluate
+from fileserve.semantics.representation import Representation
+from fileserve.semantics.validators import EntityTag
 
 router = APIRouter(include_in_schema=False)
 
-_FOLDER = package_files("fileserve.web") / "ui"
-_MEDIA_TYPES = {"style.css": "text/css", "icon.svg": "image/svg+xml"}
-_CONTENTS = {name: (_FOLDER / name).read_bytes() for name in _MEDIA_TYPES}
-_FIELDS = {"cache-control": "max-age=86400", "x-content-type-options": "nosniff"}  # the pages' links carry the version
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One file that the pages load."""
+
+    content: bytes
+    representation: Representation
+    cache_control: str
+
+
+_FORMS = {
+    ".css": ("text/css", "max-age=86400"),
+    ".js": ("text/javascript", "no-cache"),
+    ".svg": ("image/svg+xml", "max-age=86400"),
+}
+
+
+def _read_all() -> dict[str, Asset]:
+    paths = [path for path in (package_files("fileserve.web") / "ui").iterdir() if PurePath(path.name).suffix in _FORMS]
+    return {path.name: _asset(path.name, path.read_bytes()) for path in paths}
+
+
+def _asset(name: str, content: bytes) -> Asset:
+    media_type, cache_control = _FORMS[PurePath(name).suffix]
+    tag = EntityTag(hashlib.sha256(content).hexdigest()[:32])
+    return Asset(content, Representation(len(content), tag, 0, media_type, name), cache_control)
+
+
+_ASSETS = _read_all()
+MODULES = tuple(sorted(name for name in _ASSETS if name.endswith(".js")))
 
 
 @router.api_route("/ui/{name}", methods=["GET", "HEAD"])
-async def asset(name: str) -> Response:
-    """Answer with one of the files that the pages link to."""
-    if name not in _CONTENTS:
+async def asset(request: Request, name: str) -> Response:
+    """Answer with one of the files that the pages load."""
+    found = _ASSETS.get(name)
+    if found is None:
         raise HTTPException(HTTPStatus.NOT_FOUND)
-    return Response(_CONTENTS[name], media_type=_MEDIA_TYPES[name], headers=_FIELDS)
+    representation = found.representation
+    fields = {
+        "cache-control": found.cache_control,
+        "etag": str(representation.etag),
+        "x-content-type-options": "nosniff",
+    }
+    if _is_kept(request, representation):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=fields)
+    return Response(found.content, media_type=representation.media_type, headers=fields)
+
+
+def _is_kept(request: Request, representation: Representation) -> bool:
+    """Say whether the client has it. Only its entity tag counts: these files have no date that anybody could trust."""
+    asked = {name: value for name, value in request.headers.items() if name == "if-none-match"}
+    return evaluate("GET", asked, representation, 0) is Verdict.NOT_MODIFIED

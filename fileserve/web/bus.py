@@ -9,7 +9,7 @@ event. Rows are written at once where none came lately, else after a moment, tog
 anything: rows wait for it, in bounded number, and then are counted and dropped.
 
 Where there is no place for the log, it is in memory, and each worker is a server of its own. Where there can be no
-doorbell, the log is looked at each second.
+doorbell, the log is looked at each second; where there is one, each minute, for what nobody could tell.
 """
 
 import asyncio
@@ -22,8 +22,7 @@ from typing import TypeVar
 from fileserve import disk
 from fileserve.storage.errors import Unreadable
 from fileserve.storage.eventlog import EventLog, News, Row, RowsForgotten
-from fileserve.web.doorbell import Doorbell
-from fileserve.web.election import Election
+from fileserve.web.neighbours import Neighbours
 from fileserve.web.outbox import Outbox
 from fileserve.web.recent import Recent
 from fileserve.web.subscriptions import Subscription, Subscriptions
@@ -35,6 +34,7 @@ T = TypeVar("T")
 
 BATCH_S = 0.02  # at the least between two batches
 POLL_S = 1.0  # where nobody rings
+LOOK_S = 60.0  # for what nobody tells
 RETRY_S = 1.0  # after a failure of the log
 READ = 1000  # rows read at once
 
@@ -50,10 +50,8 @@ class Bus:
         self._subscriptions = Subscriptions(self._outbox.call, self._forget)  # reading begins and ends with them
         self._listeners: list[Callable[[bytes], None]] = []
         self._recent: Recent | None = None
-        self._election = Election(place.with_suffix(".lock")) if place else None
-        self._doorbell = self._hang(place) if place else None
-        poll_s = POLL_S if place and self._doorbell is None else None
-        self._work = asyncio.ensure_future(self._write_and_read(poll_s))
+        self._neighbours = Neighbours(place, self._outbox.call, self._hear) if place else None
+        self._work = asyncio.ensure_future(self._write_and_read())
 
     @property
     def boot(self) -> str:
@@ -63,7 +61,7 @@ class Bus:
     @property
     def is_elected(self) -> bool:
         """Whether this worker is the one that does what is to be done once."""
-        return self._election is None or self._election.is_elected
+        return self._neighbours is None or self._neighbours.is_elected
 
     def append(self, topic: str, data: str) -> None:
         """Add a row to the log, soon. From any thread; never waits and never fails."""
@@ -91,8 +89,8 @@ class Bus:
 
     def broadcast(self, message: bytes) -> None:
         """Send *message*, which is not empty, to every other worker, as far as there is room for it."""
-        if self._doorbell is not None:
-            self._doorbell.send(message)
+        if self._neighbours is not None:
+            self._neighbours.send(message)
 
     def listen(self, callback: Callable[[bytes], None]) -> None:
         """Call *callback* with each message that another worker broadcasts."""
@@ -102,28 +100,18 @@ class Bus:
         """Write what was appended, and give everything back."""
         self._outbox.close()
         await asyncio.wait((self._work,))
-        doorbell, self._doorbell = self._doorbell, None
-        if doorbell is not None:
-            doorbell.close()
-        if self._election is not None:
-            self._election.close()
+        if self._neighbours is not None:
+            self._neighbours.close()
         self._log.close()
-
-    def _hang(self, place: Path) -> Doorbell | None:
-        try:
-            return Doorbell(place.with_suffix(".bells"), self._outbox.call, self._hear)
-        except OSError as error:
-            log.warning("workers cannot wake each other; they look for events each second: %s", error)
-            return None
 
     def _hear(self, message: bytes) -> None:
         for callback in self._listeners:
             callback(message)
 
-    async def _write_and_read(self, poll_s: float | None) -> None:
+    async def _write_and_read(self) -> None:
         failing = False
         while not self._outbox.is_done:
-            await self._outbox.called(poll_s)
+            await self._wait()
             try:
                 await self._write(self._outbox.take())
                 await self._read()
@@ -143,19 +131,37 @@ class Bus:
                 log.warning("%d rows of the log of events were too many, and dropped", dropped)
             await self._outbox.pause(BATCH_S)
 
+    async def _wait(self) -> None:
+        """Wait until there is something to do; look after the neighbours when there is nothing."""
+        neighbours = self._neighbours
+        if neighbours is None:
+            await self._outbox.called(None)
+        elif not await self._outbox.called(LOOK_S if neighbours.can_ring else POLL_S):
+            await self._look_after(neighbours)
+
+    async def _look_after(self, neighbours: Neighbours) -> None:
+        try:
+            if await _run(neighbours.are_lost):
+                neighbours.settle_anew()
+        except OSError as error:
+            log.warning("workers cannot find each other again: %s", error)
+
     async def _write(self, rows: list[tuple[str, str]]) -> None:
         if not rows:
             return
+        boot = self.boot
         try:
             await _run(self._add_and_ring, rows)
         except Unreadable:
             self._outbox.put_back(rows)
             raise
+        if self.boot != boot and self._neighbours is not None:
+            await self._look_after(self._neighbours)  # who lost the log may have lost them too
 
     def _add_and_ring(self, rows: list[tuple[str, str]]) -> None:
         self._log.add(rows)
-        if self._doorbell is not None:
-            self._doorbell.ring()
+        if self._neighbours is not None:
+            self._neighbours.ring()
 
     async def _read(self) -> None:
         """Read what subscribers wait for, where there are any, and wake them."""

@@ -7,7 +7,7 @@ fill it wake the worker as well; a message that does not fit is lost, and so is 
 A socket whose worker is dead refuses, and is unlinked by whoever finds it so. A path that is too long for a socket's
 address (108 bytes on Linux) goes by a descriptor of the directory, through /proc.
 
-Left out: a directory that is deleted under its workers. They hear each other no more until they are renewed.
+Left out: a directory that is deleted under its workers. ``is_hung`` tells, and ``neighbours`` hangs the bell anew.
 """
 
 import asyncio
@@ -40,6 +40,7 @@ class Doorbell:
         self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         self._prefix = os.fspath(directory) if _is_short(directory) else f"/proc/self/fd/{self._directory}"
         self._name = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._path = directory / self._name  # as others find it, who have another descriptor of the directory
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             self._socket.setblocking(False)
@@ -59,6 +60,14 @@ class Doorbell:
         for name in os.listdir(self._directory):
             if name != self._name:
                 self._send_to(name, message)
+
+    def is_hung(self) -> bool:
+        """Tell whether the others still find it. For any thread."""
+        try:
+            os.stat(self._path)
+        except FileNotFoundError:
+            return False
+        return True
 
     def close(self) -> None:
         """Take the socket away."""

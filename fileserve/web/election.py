@@ -3,7 +3,7 @@
 The elected one holds a lock on a file beside the database, which the kernel takes back when the process ends, however
 it ends. The others try again, twice a second, for the microsecond that this takes.
 
-Left out: a lock file that is deleted under the elected one. A worker that starts afterwards is elected too.
+Left out: a lock file that is deleted under the elected one. ``neighbours`` tells by the doorbell, and holds it anew.
 """
 
 import asyncio
@@ -20,20 +20,23 @@ class Election:
     """One worker's part in the election by the lock file *path*. Raises ``OSError`` where that cannot be made."""
 
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._fd: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._loop = asyncio.get_running_loop()
         self._next: asyncio.TimerHandle | None = None
         self.is_elected = False
         self._try()
 
     def close(self) -> None:
-        """Leave the election."""
+        """Leave the election. Once is enough, and twice no harm."""
         self.is_elected = False
         if self._next is not None:
             self._next.cancel()
-        os.close(self._fd)
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
 
     def _try(self) -> None:
+        assert self._fd is not None
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,5 +1,6 @@
 """OpenAPI descriptions of the routes that the router does not see, or would describe wrongly."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -25,8 +26,11 @@ _PROBLEM = {
 _MODELS = (FileInfo, DirectoryInfo, Health)
 
 
-def describe_routes(app: FastAPI) -> None:
-    """Make the OpenAPI document of *app* tell of all routes. It is made when first asked for, and once."""
+def describe_routes(app: FastAPI, changes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Make the OpenAPI document of *app* tell of all routes. It is made when first asked for, and once.
+
+    *changes* are the operations that change files, by path and method.
+    """
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -34,6 +38,8 @@ def describe_routes(app: FastAPI) -> None:
             document = generate()
             _, schemas = models_json_schema([(model, "serialization") for model in _MODELS], ref_template=_REFERENCE)
             document["paths"].update(_paths())
+            for path, operations in changes.items():
+                document["paths"].setdefault(path, {}).update(operations)
             document.setdefault("components", {}).setdefault("schemas", {}).update(
                 schemas["$defs"] | {"Problem": _PROBLEM}
             )
@@ -50,6 +56,7 @@ def _paths() -> dict[str, Any]:
         **event_paths(),
         "/": _browse("home", []),
         "/browse/{path}/": _browse("browse", [_PATH]),
+        "/live": _live(),
         "/healthz": _health("healthz", "Tell that the process answers"),
         "/readyz": _health("readyz", "Tell whether to send new clients here", "503"),
     }
@@ -130,6 +137,21 @@ def _browse(operation: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
             "200": _response("The page.", {"text/html": {"schema": {"type": "string"}}}),
             "307": {"description": "The trailing slash was missing."},
             **_problems("400", "403", "404", "422", "503"),
+        },
+    }
+
+
+def _live() -> dict[str, Any]:
+    token = _query("token", {"type": "string"}, "The operator's token: sets the cookie, and redirects to the page.")
+    return {
+        "tags": ["pages"],
+        "operationId": "live",
+        "summary": "The operator's page: transfers, log, a followed file, a checksum and the chat, as they go",
+        "parameters": [token],
+        "responses": {
+            "200": _response("The page.", {"text/html": {"schema": {"type": "string"}}}),
+            "303": {"description": "The token was right; the cookie is set."},
+            **_problems("401"),
         },
     }
 

@@ -11,7 +11,6 @@ from urllib.parse import quote
 from starlette.responses import Response
 from starlette.types import ASGIApp, Scope
 
-from fileserve.storage.errors import NotFound
 from fileserve.web.access import COOKIE, Action, authorize, require_token
 from fileserve.web.routes import Handler, NameRequest
 
@@ -24,15 +23,10 @@ def behind_link(page: Handler) -> Handler:
         if token is not None:
             require_token(request.scope, token)
             return _let_in(request.scope, token)
-        authorize(request.scope, Action.OPERATE)
+        await authorize(request.scope, Action.OPERATE)
         return await page(request)
 
     return answer
-
-
-async def absent(request: NameRequest) -> ASGIApp:
-    """Answer that there is no page."""
-    raise NotFound("there is nothing at this address")
 
 
 def _let_in(scope: Scope, token: str) -> Response:

@@ -28,7 +28,7 @@ FIELDS = {
     "x-content-type-options": "nosniff",
 }
 
-_templates = Environment(
+templates = Environment(
     loader=PackageLoader("fileserve.web", "ui"),
     autoescape=select_autoescape(),
     undefined=StrictUndefined,
@@ -101,7 +101,7 @@ def readable_size(size: int) -> str:
 
 def _render(request: NameRequest, query: PageQuery, listing: Listing) -> str:
     limit = query.limit
-    return _templates.get_template("listing.html").render(
+    return templates.get_template("listing.html").render(
         version=fileserve.__version__,
         ui=f"{request.scope.get('root_path', '')}/ui",
         api=page_url(request, "api/files", query, query.offset),

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import socket
 import sqlite3
 import sys
@@ -191,7 +192,7 @@ class TestWorkers:
             await dead.kill()
             one.do("append 1")
             assert await two.say("row") == ["1"]
-            assert len(os.listdir(bells)) == 2
+            await until(lambda: len(os.listdir(bells)) == 2)
         assert os.listdir(bells) == []
 
     async def test_one_is_elected_and_another_takes_over_when_it_dies(self, path: Path) -> None:
@@ -224,7 +225,7 @@ class TestWorkers:
             await other.kill()
             one.do("append 2")
             await one.say("row", 2)
-            assert len(os.listdir(path.with_suffix(".bells"))) == 1
+            await until(lambda: len(os.listdir(path.with_suffix(".bells"))) == 1)
 
     async def test_they_look_each_second_where_nobody_can_ring(
         self, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -363,6 +364,8 @@ class TestRows:
             async with opened(path) as bus:
                 bus.append("a", "1")
                 await data_of(bus, 0, 1)
+            assert not bus._subscriptions
+            assert bus._recent is None  # nothing is read for nobody
         assert asyncio.all_tasks() == tasks
         assert len(os.listdir("/dev/fd")) == before
         bus.append("a", "after the end")  # is dropped in silence
@@ -448,6 +451,29 @@ class TestFailures:
             other.append("a", "2")
             assert await reading == ["1", "2"]
             assert one.boot == other.boot != boot
+
+    async def test_workers_whose_files_are_all_deleted_find_each_other_again(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Who writes at once, who only listens at its next look; and one of them is elected again."""
+        monkeypatch.setattr(bus_module, "LOOK_S", 0.05)
+        heard: list[bytes] = []
+        async with opened(path) as one, opened(path) as other:
+            one.append("a", "lost")
+            await data_of(other, 0, 1)
+            row = await other.newest()
+            other.listen(heard.append)
+            reading = asyncio.ensure_future(data_of(other, row, 1))
+            shutil.rmtree(path.parent)
+            one.append("a", "1")
+            assert await reading == ["1"]
+            await until(lambda: len(os.listdir(path.with_suffix(".bells"))) == 2)
+            async with opened(path) as third:
+                assert [bus.is_elected for bus in (one, other, third)].count(True) == 1
+                one.append("a", "2")
+                assert await data_of(third, row, 2) == await data_of(other, row, 2) == ["1", "2"]
+                one.broadcast(b"again")
+                await until(lambda: heard == [b"again"])
 
     async def test_what_the_bus_does_in_threads_is_known_as_such(self, path: Path) -> None:
         """So that what is logged there is not put on the bus: a log that fails at each row would go on for ever."""

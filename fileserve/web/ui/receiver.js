@@ -1,0 +1,148 @@
+// One EventSource for all that the page watches, made anew whenever it ends.
+//
+// A browser reconnects by itself after a broken connection, without ever slowing down, and gives up for good after one
+// answer such as 502 or 503. So the page does it: after 1 s, then twice as long each time up to 30 s, give or take a
+// quarter so that a thousand pages do not come at once. The last event's id goes along in the query: it is itself a query
+// string of one id for each topic, of which those are kept that are still watched. Nothing is missed, nothing is doubled.
+
+const FIRST_MS = 1000;
+const LONGEST_MS = 30_000;
+const PATIENCE_MS = 5000;
+const NOT_UNDERSTOOD = [400, 422]; // of all topics together, although one is to blame
+
+/** Return the topic *kind* of the file at *path*, as it stands in the address and before the events' names. */
+export function topicOf(kind, path) {
+  return `${kind}:${path.split("/").map(encodeURIComponent).join("/")}`;
+}
+
+export class Receiver {
+  #address;
+  #parameters;
+  #topics = new Map(); // topic → {event name, "" for unnamed messages: function of its data}
+  #left = new Set(); // topics whose place is in the last id, and is not to be gone on from
+  #source = null;
+  #lastId = "";
+  #failures = 0;
+  #retry = 0;
+  #isReopening = false;
+  #tell;
+
+  /** *parameters* are those of the topics. *tell* is called with what has become of the connection: {is: "connecting" | "live" | "waiting", reason, until}. */
+  constructor(address, parameters, tell) {
+    this.#address = address;
+    this.#parameters = parameters;
+    this.#tell = tell;
+  }
+
+  /** Watch *topic* too. *handlers*: what to do with its events, by their names without the topic. */
+  watch(topic, handlers) {
+    this.#topics.set(topic, handlers);
+    this.#reopen();
+  }
+
+  /** Watch *topic* no longer, and forget where it was. */
+  leave(topic) {
+    this.over(topic);
+    this.#reopen();
+  }
+
+  /** Take note that *topic* has ended: the server tells no more of it, and of the others as before. */
+  over(topic) {
+    this.#topics.delete(topic);
+    this.#left.add(topic);
+  }
+
+  /** Connect now, whatever was planned. */
+  open() {
+    this.close();
+    this.#isReopening = false;
+    this.#tell({ is: "connecting" });
+    const source = new EventSource(this.#url());
+    this.#source = source;
+    this.#lastId = new URL(source.url).searchParams.get("last_event_id") ?? "";
+    this.#left.clear();
+    source.onopen = () => this.#tell({ is: "live" });
+    source.onerror = () => this.#failed(source);
+    for (const [topic, handlers] of this.#topics) {
+      for (const [name, handle] of Object.entries(handlers)) {
+        source.addEventListener(name ? `${topic}:${name}` : topic, (event) => this.#take(event, handle));
+      }
+    }
+  }
+
+  /** Be connected no longer. */
+  close() {
+    clearTimeout(this.#retry);
+    this.#retry = 0;
+    this.#source?.close();
+    this.#source = null;
+  }
+
+  /** Say whether the next attempt is still to come, so that there may be a reason to hurry it. */
+  get isWaiting() {
+    return this.#retry !== 0;
+  }
+
+  /** Connect once for all topics that come and go in this turn. */
+  #reopen() {
+    if (this.#isReopening) return;
+    this.#isReopening = true;
+    queueMicrotask(() => this.open());
+  }
+
+  #take(event, handle) {
+    if (event.lastEventId) this.#lastId = event.lastEventId;
+    this.#failures = 0;
+    handle(event.data);
+  }
+
+  #url() {
+    const query = new URLSearchParams([...this.#topics.keys()].map((topic) => ["topic", topic]));
+    const ids = new URLSearchParams(this.#lastId);
+    const kept = new URLSearchParams([...ids].filter(([topic]) => this.#topics.has(topic) && !this.#left.has(topic)));
+    for (const [name, value] of Object.entries(this.#parameters)) query.set(name, value);
+    if (kept.size) query.set("last_event_id", kept);
+    return `${this.#address}?${query}`;
+  }
+
+  async #failed(source) {
+    const wasRefused = source.readyState === EventSource.CLOSED;
+    source.close();
+    if (source !== this.#source) return;
+    const { status, detail } = wasRefused ? await whyRefused(source.url) : { status: 0 };
+    if (source !== this.#source) return;
+    if (NOT_UNDERSTOOD.includes(status) && this.#blame(detail)) this.open();
+    else this.#wait(status);
+  }
+
+  #wait(reason) {
+    const wait = Math.min(LONGEST_MS, FIRST_MS * 2 ** this.#failures) * (0.75 + Math.random() / 2);
+    this.#failures += 1;
+    this.#retry = setTimeout(() => this.open(), wait);
+    this.#tell({ is: "waiting", until: Date.now() + wait, reason });
+  }
+
+  /** Take the newest topic for the reason of a refusal, if it is one that may end; say whether there was one. */
+  #blame(detail) {
+    const [topic, handlers] = [...this.#topics].at(-1);
+    handlers.error?.(JSON.stringify({ detail }));
+    return !this.#topics.has(topic);
+  }
+}
+
+/** Return why an EventSource was refused, which it does not tell: the answer to the same request, made once more. */
+async function whyRefused(url) {
+  const leaving = new AbortController();
+  const patience = setTimeout(() => leaving.abort(), PATIENCE_MS);
+  try {
+    const answer = await fetch(url, { signal: leaving.signal, cache: "no-store" });
+    if (answer.ok) return { status: 0 };
+    const problem = await answer.json().catch(() => ({}));
+    return { status: answer.status, detail: problem.detail ?? `The server answers ${answer.status}.` };
+  } catch {
+    return { status: 0 };
+  } finally {
+    clearTimeout(patience);
+    leaving.abort();
+  }
+}
