@@ -288,16 +288,15 @@ def test_what_comes_while_nothing_is_drawn_is_bounded_and_drawn_at_the_next_fram
             window.look = () => { isHidden = false; return waiting.splice(0).map(frame).length; };
         })()"""
     )
-    live = visit(page, stage)
+    live = visit(page, stage, "?checksum=app.log")
     live.evaluate("() => hide()")
     for step in range(3):
         stage.tell(*(told(record(f"record {1000 * step + number}"), "logs") for number in range(1000)))
         stage.tell(*(told(transfer(f"t{number}", covered=step * 2**20), "transfers:progress") for number in range(100)))
-    stage.tell(told(record("last"), "logs", "transfers=b-9&logs=b-9"))
-    stage.break_off()
-    assert wait_until(lambda: stage.asked[-1].get("last_event_id") == ["transfers=b-9&logs=b-9"], TIMEOUT_S)  # all came
+    stage.tell(told(record("last"), "logs"), event({"step": 512, "progress": 50, "time": 1}, "checksum:app.log"))
+    expect(live.locator("#checksum-told")).to_have_text("512 B read in 1.0 s", timeout=TIMEOUT_S * 1000)  # all has come
     assert live.locator("#log-lines p, #under-way tr").count() == 0
-    assert live.evaluate("() => look()") <= 3  # the log, the transfers and the line of rates: once each
+    assert live.evaluate("() => look()") <= 4  # three panels and the line of rates: once each
     expect(live.locator("#log-lines p")).to_have_count(1000)
     expect(live.locator("#log-lines p").last).to_contain_text("last")
     expect(live.locator("#under-way tr").last).to_contain_text("2 MiB of 1 GiB")
