@@ -56,6 +56,12 @@ def _fileserve_chunks(place: Place) -> list[str]:
     return _fileserve(*(("--zero-copy", "off") if "--zero-copy" in _fileserve_options() else ()))(place)
 
 
+def _fileserve_asyncio(place: Place) -> list[str]:
+    """Serve with asyncio's own event loop, as where uvloop is not installed."""
+    program = "import sys; sys.modules['uvloop'] = None; from fileserve.cli import main; main()"
+    return [sys.executable, "-c", program, *_fileserve()(place)[3:]]
+
+
 def _fileserve_tls(place: Place) -> list[str]:
     certificate_path, key_path = certificate.make(place.folder)
     return _fileserve("--ssl-certfile", str(certificate_path), "--ssl-keyfile", str(key_path))(place)
@@ -131,6 +137,7 @@ FILESERVE = Peer("fileserve", _fileserve(), _nothing, "/download/")
 WATCHED = Peer("fileserve", _fileserve("--operator-token", WATCHED_TOKEN), _nothing, "/download/")
 FILESERVE_CHUNKS = Peer("fileserve, chunks", _fileserve_chunks, _nothing, "/download/")
 FILESERVE_TLS = Peer("fileserve, TLS", _fileserve_tls, _lacks_fileserve_tls, "/download/")
+FILESERVE_ASYNCIO = Peer("fileserve, asyncio", _fileserve_asyncio, _nothing, "/download/")
 NGINX = Peer("nginx", _nginx(), _lacks_nginx)
 NGINX_THREADS = Peer("nginx, aio threads", _nginx("aio threads;"), _lacks_nginx_threads)
 NGINX_TLS = Peer("nginx, TLS", _nginx_tls, lambda: _lacks_nginx() or certificate.lacks())

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 from benchmarks.measures import BY_KEY, MEASURES
 from benchmarks.record import Record
-from benchmarks.targets import TARGETS, Judged, Target, Verdict, judge
+from benchmarks.targets import TARGETS, Judged, Target, Verdict, bar_of, judge
 
 __all__ = ["figures", "lines", "missed", "show", "targets"]
 
@@ -43,16 +43,18 @@ def peers(record: Record) -> list[str]:
 
 def targets(record: Record) -> list[Row]:
     """Return a row for each target."""
-    rows = [_target_row(judge(target, record)) for target in TARGETS]
+    rows = [_target_row(judge(target, record), record) for target in TARGETS]
     return [("target", "of", "against", "must", "aim", "figure", ""), *rows]
 
 
-def _target_row(judged: Judged) -> Row:
+def _target_row(judged: Judged, record: Record) -> Row:
     target = judged.target
     sign = target.bound.value
     limits = (f"{sign} {_limit(target.must)}", f"{sign} {_limit(target.aim)}")
     against = target.against or f"none ({BY_KEY[target.key].unit})"
-    return (BY_KEY[target.key].title, target.peer, against, *limits, show(judged.figure), judged.verdict.value)
+    bar = bar_of(target, record) if judged.verdict is Verdict.BEYOND else None
+    verdict = f"{judged.verdict.value}: {target.bar} itself has {show(bar)}" if bar else judged.verdict.value
+    return (BY_KEY[target.key].title, target.peer, against, *limits, show(judged.figure), verdict)
 
 
 def missed(record: Record) -> list[str]:

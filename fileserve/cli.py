@@ -67,11 +67,13 @@ def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
         is_switch = field.annotation is bool
         declaration = f"{option(name)}/--no-{name.replace('_', '-')}" if is_switch else option(name)
         choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else None
+        is_repeated = get_origin(field.annotation) is tuple
         shown = click.option(
             declaration,
             name,
             type=bool if is_switch else click.Choice(choices) if choices else str,
             metavar=None if is_switch or choices else _metavar(name, field.annotation),
+            multiple=is_repeated,
             default=None,
             help=f"{field.description}  [default: {_default(field.default)}]",
         )
@@ -83,6 +85,8 @@ def _metavar(name: str, annotation: object) -> str:
     """Say what a value looks like, after the setting's type."""
     if name.endswith("_ms"):
         return "MILLISECONDS"
+    if name == "auth":
+        return "NAME:HASH"
     return {ByteSize: "SIZE", int: "NUMBER", float: "SECONDS", str: "TEXT"}.get(annotation, "PATH")  # type: ignore[call-overload, no-any-return]
 
 
@@ -91,7 +95,7 @@ def _default(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, ByteSize):
         return value.human_readable(separator="").replace(".0", "")
-    return "none" if value in (None, "") else str(value)
+    return "none" if value in (None, "", ()) else str(value)
 
 
 @main.command(epilog=EXAMPLES)
@@ -106,11 +110,12 @@ def serve(directory: str | None, **options: Any) -> None:
     """
     from fileserve.server import run
 
-    given = {name: value for name, value in {"root": directory, **options}.items() if value is not None}
+    given = {name: value for name, value in {"root": directory, **options}.items() if value not in (None, ())}
     try:
         settings = load_settings(**given)
         run.check_certificate(settings)
         listeners = run.listen(settings)
+        run.check_exposure(settings, listeners)
     except (SettingsError, run.CannotListen) as error:
         _refuse(str(error))
     scheme = "https" if settings.ssl_certfile else "http"
@@ -123,6 +128,27 @@ def serve(directory: str | None, **options: Any) -> None:
     except run.StartFailed as error:
         click.echo(f"fileserve: {error}", err=True)
         sys.exit(1)
+
+
+@main.command("hash-password")
+@click.argument("name", metavar="[NAME]", required=False)
+def hash_password_of(name: str | None) -> None:
+    """Print the hash of a password, for --auth; with NAME, as NAME:HASH.
+
+    The password is asked for, or read from the first line of what is piped in.
+    """
+    from fileserve.web.credentials import hash_password
+
+    if name and (":" in name or any(map(str.isspace, name))):
+        _refuse(f"a name has no colon and no space (it is {name!r})")
+    password = (
+        click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        if sys.stdin.isatty()
+        else sys.stdin.readline().rstrip("\n")
+    )
+    if not password:
+        _refuse("an empty password is none")
+    click.echo(f"{name}:{hash_password(password)}" if name else hash_password(password))
 
 
 def _refuse(reason: str) -> NoReturn:
@@ -146,6 +172,7 @@ def _greeting(settings: Settings, url: str, made: str) -> str:
         f"{serves}/",
         f"download:  curl -fOJ {url}{path}",
         f"resume:    wget -c {url}{path}",
+        *([f"upload:    curl -fT FILE {url}/upload/"] if settings.upload else []),
         f"watch:     {url}{link}",
     )
     return "\n  ".join(lines) + "\nCtrl-C stops it."

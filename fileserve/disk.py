@@ -4,11 +4,14 @@ A read from a disk may take milliseconds, and an event loop that waits for it ma
 may block runs in one pool of threads for the whole process, and what the page cache already holds is read at once:
 ``preadv2`` with ``RWF_NOWAIT`` (Linux 4.14) answers from memory or not at all.
 
-The pool starts its threads when they are first needed, and a forked child begins with a pool of its own. Whoever
+What changes files has a second, smaller pool: a disk takes seconds to make a large upload durable, and nobody who reads
+should wait behind that.
+
+The pools start their threads when they are first needed, and a forked child begins with pools of its own. Whoever
 waits may leave: a job that has not begun is dropped, a job that runs ends in its thread. A job therefore must not
 depend on its caller still being there, and a result that has to be closed needs ``discard``.
 
-Left out: writing, and any knowledge of files beyond a descriptor. The interpreter waits for running jobs when it exits.
+Left out: any knowledge of files beyond a descriptor. The interpreter waits for running jobs when it exits.
 """
 
 import asyncio
@@ -19,34 +22,41 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-__all__ = ["CAN_PROBE", "is_resident", "read_resident", "run", "submit"]
+__all__ = ["CAN_PROBE", "is_resident", "read_resident", "run", "run_change", "submit", "submit_change"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 # Policy: eight threads keep a few disks busy; more of them only take the interpreter's lock from the event loop.
 _THREADS = 8
+_CHANGING_THREADS = 4
 
 
-def _new_pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_THREADS, thread_name_prefix="disk")
+def _new_pools() -> tuple[ThreadPoolExecutor, ThreadPoolExecutor]:
+    reading = ThreadPoolExecutor(_THREADS, thread_name_prefix="disk")
+    return reading, ThreadPoolExecutor(_CHANGING_THREADS, thread_name_prefix="disk-changes")
 
 
-_pool = _new_pool()
+_pool, _changing_pool = _new_pools()
 
 
-def _forget_pool() -> None:
-    """Replace the pool in a forked child, where its threads no longer exist."""
-    global _pool
-    _pool = _new_pool()
+def _forget_pools() -> None:
+    """Replace the pools in a forked child, where their threads no longer exist."""
+    global _pool, _changing_pool
+    _pool, _changing_pool = _new_pools()
 
 
-os.register_at_fork(after_in_child=_forget_pool)
+os.register_at_fork(after_in_child=_forget_pools)
 
 
 def submit(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
     """Hand a blocking call to the pool and return its future, for callers that do not wait with ``await``."""
     return _pool.submit(function, *args, **kwargs)
+
+
+def submit_change(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+    """Hand a call that changes files to the pool for those, and return its future."""
+    return _changing_pool.submit(function, *args, **kwargs)
 
 
 async def run(function: Callable[..., T], *args: object, discard: Callable[[T], object] | None = None) -> T:
@@ -56,7 +66,15 @@ async def run(function: Callable[..., T], *args: object, discard: Callable[[T], 
     *discard* then takes the result that nobody waits for any more (in the pool's thread or the loop's), so that
     a descriptor opened for a client who left is closed.
     """
-    future = submit(function, *args)
+    return await _result_of(submit(function, *args), discard)
+
+
+async def run_change(function: Callable[..., T], *args: object, discard: Callable[[T], object] | None = None) -> T:
+    """Do what ``run`` does, in the pool for what changes files."""
+    return await _result_of(submit_change(function, *args), discard)
+
+
+async def _result_of(future: Future[T], discard: Callable[[T], object] | None) -> T:
     try:
         return await asyncio.wrap_future(future)
     except BaseException:

@@ -9,6 +9,7 @@ its value.
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -17,10 +18,20 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, ByteSize, DirectoryPath, Field, FilePath, ValidationError, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ByteSize,
+    DirectoryPath,
+    Field,
+    FilePath,
+    ValidationError,
+    ValidationInfo,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -31,6 +42,9 @@ CONFIGURATION_FILE = "fileserve.toml"
 KIB = 1024
 TOKEN_CHARACTERS = 16
 SQLITE_MAGIC = b"SQLite format 3\0"
+_ACCOUNT = re.compile(
+    r"[^:\s]+:\$argon2(?:id|i|d)\$v=[0-9]+\$m=[0-9]+,t=[0-9]+,p=[0-9]+\$[A-Za-z0-9+/]{11,}\$[A-Za-z0-9+/]{16,}"
+)
 OWN_PATHS = (
     *("api", "archive", "browse", "chat", "checksum", "docs"),
     *("download", "events", "live", "ui", "upload", "uploads"),
@@ -55,15 +69,41 @@ def _check_field_value(value: str) -> str:
     return value
 
 
-def _check_token(value: str) -> str:
-    if value and len(value) < TOKEN_CHARACTERS:
-        raise ValueError(f"a token has at least {TOKEN_CHARACTERS} characters, or it could be guessed")
-    return _check_field_value(value)
-
-
 def _check_root(value: Path) -> Path:
     if not os.access(value, os.X_OK):
         raise ValueError("the server may not enter this directory")
+    return value
+
+
+def _split(value: object) -> object:
+    """Take several values from one text, as the environment has them: white space stands between them."""
+    return tuple(value.split()) if isinstance(value, str) else value
+
+
+def _check_auth(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(_ACCOUNT.fullmatch(value) for value in values):
+        raise ValueError("write NAME:HASH, as fileserve hash-password NAME prints it, in single quotes")
+    names = [value.partition(":")[0] for value in values]
+    if len(set(names)) < len(names):
+        raise ValueError("a name stands there twice")
+    return values
+
+
+def _check_token(value: str) -> str:
+    if value and (len(value) < TOKEN_CHARACTERS or not value.isascii() or not value.isprintable() or " " in value):
+        raise ValueError(f"a token has {TOKEN_CHARACTERS} printable ASCII characters at least, and no space")
+    return value
+
+
+def _check_private(value: bool, info: ValidationInfo) -> bool:
+    if value and not info.data.get("auth") and not info.data.get("token"):
+        raise ValueError("nobody could read; --auth or --token says who may")
+    return value
+
+
+def _check_replace(value: bool, info: ValidationInfo) -> bool:
+    if value and not info.data.get("upload"):
+        raise ValueError("this goes with --upload")
     return value
 
 
@@ -152,6 +192,40 @@ class Settings(BaseSettings):
         "", description="Prefix under which a proxy publishes the site, for example /files."
     )
     hidden: bool = Field(False, description="Serve and list names that begin with a dot.")
+    auth: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_auth)] = Field(
+        (),
+        repr=False,
+        description="Name and password hash of somebody who may change files, from hash-password; may be repeated. "
+        "Reading stays open to everybody without --private.",
+    )
+    token: Annotated[str, AfterValidator(_check_token)] = Field(
+        "",
+        repr=False,
+        description="Bearer token that gives the same rights; the environment keeps it from the list of processes.",
+    )
+    private: Annotated[bool, AfterValidator(_check_private)] = Field(
+        False, description="Ask for --auth or --token for reading, too."
+    )
+    upload: bool = Field(
+        False, description="Take new files and directories; beyond loopback only with --auth or --token."
+    )
+    replace: Annotated[bool, AfterValidator(_check_replace)] = Field(
+        False, description="Let uploads and moves take the place of files that exist."
+    )
+    delete: bool = Field(False, description="Let files and empty directories be deleted.")
+    move: bool = Field(False, description="Let files and directories be moved and renamed.")
+    upload_bytes: ByteSize = Field(ByteSize(0), description="Bytes of one uploaded file; more is 413; 0 is no limit.")
+    form_bytes: ByteSize = Field(ByteSize(0), description="Bytes of one uploaded form; more is 413; 0 is no limit.")
+    existing: Literal["refuse", "rename", "replace"] = Field(
+        "refuse",
+        description="What becomes of a form's file whose name is taken; the form's field existing counts more.",
+    )
+    upload_digests: bool = Field(True, description="Compute digests of uploads as they pass, or only when asked for.")
+    uploads: int = Field(64, ge=1, description="Uploads taken at once by a worker; more are answered 503.")
+    uploads_per_client: int = Field(8, ge=1, description="Uploads taken at once from one address; more are 429.")
+    keep_free: ByteSize = Field(
+        ByteSize(256 * KIB * KIB), description="Bytes of the disk that uploads leave free; an upload too large is 507."
+    )
     etag: Literal["inode", "portable"] = Field(
         "inode",
         description="What entity tags are made of: inode, size and mtime; portable leaves the inode out, for replicas.",
@@ -266,7 +340,7 @@ class Settings(BaseSettings):
     def to_environment(self) -> dict[str, str]:
         """Return these settings as environment variables: how they reach a worker, which is a process of its own."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
-        return {_variable(name): str(value) for name, value in values.items() if value is not None}
+        return {_variable(name): _as_text(value) for name, value in values.items() if value is not None}
 
 
 def load_settings(**arguments: object) -> Settings:
@@ -284,6 +358,10 @@ def load_settings(**arguments: object) -> Settings:
         raise SettingsError(f"{CONFIGURATION_FILE}: {error}") from None
     except OSError as error:
         raise SettingsError(f"{CONFIGURATION_FILE}: {error.strerror}") from None
+
+
+def _as_text(value: object) -> str:
+    return " ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def option(name: str) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +25,7 @@ class Answer:
     content: bytes = b""
     finished: bool = False
     messages: int = 0
+    chunks_read: int = 0
 
     def __getitem__(self, name: str) -> str:
         return self.fields[name]
@@ -50,21 +51,30 @@ class Client:
         path: str,
         fields: Mapping[str, str] | None = None,
         *,
+        content: Sequence[bytes] = (),
+        breaks_off: bool = False,
         leave_after: int | None = None,
         meanwhile: tuple[int, Callable[[], None]] | None = None,
     ) -> Answer:
         """Return the answer; with *leave_after*, the client leaves once it has got so many bytes of content.
 
-        *meanwhile* says what happens, once, when so many bytes have come.
+        *meanwhile* says what happens, once, when so many bytes have come. *content* is sent in these chunks; a client
+        that *breaks_off* leaves behind the last one.
         """
         answer, gone = Answer(), asyncio.Event()
-        asked = asyncio.Event()
+        chunks = list(content)
 
         async def receive() -> Message:
-            if not asked.is_set():
-                asked.set()
-                return {"type": "http.request", "body": b"", "more_body": False}
-            await gone.wait()
+            if answer.chunks_read < len(chunks) or not (answer.chunks_read or breaks_off):
+                body = chunks[answer.chunks_read] if chunks else b""
+                answer.chunks_read += 1
+                return {
+                    "type": "http.request",
+                    "body": body,
+                    "more_body": answer.chunks_read < len(chunks) or breaks_off,
+                }
+            if not breaks_off:
+                await gone.wait()
             return {"type": "http.disconnect"}
 
         async def send(message: Message) -> None:

@@ -56,6 +56,17 @@ async def test_there_is_room_for_eight_calls_at_once() -> None:
 
 
 @pytest.mark.usefixtures("one_thread")
+async def test_who_reads_does_not_wait_behind_what_changes_files() -> None:
+    may_end = threading.Event()
+    changing = [disk.submit_change(may_end.wait, 10) for _ in range(8)]
+    assert await disk.run(threading.get_ident) != threading.get_ident()
+    assert not any(future.done() for future in changing)
+    may_end.set()
+    assert await disk.run_change(threading.get_ident) != threading.get_ident()
+    assert all(future.result(10) for future in changing)
+
+
+@pytest.mark.usefixtures("one_thread")
 async def test_a_call_that_has_not_begun_is_dropped_when_its_caller_leaves() -> None:
     gate = threading.Event()
     calls: list[object] = []

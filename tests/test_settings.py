@@ -6,6 +6,8 @@ import pytest
 
 from fileserve.settings import Settings, SettingsError, load_settings
 
+HASH = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$MDEyMzQ1Njc4OWFiY2RlZg"
+
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -58,10 +60,17 @@ def test_broken_toml_names_the_file(folder: Path) -> None:
         pytest.param("index_file", "/", "--index-file", id="index_that_is_a_directory"),
         pytest.param("index_file", "index.sqlite", "--index-file", id="index_that_would_be_served"),
         pytest.param("index_file", "/bin/sh", "--index-file", id="index_that_is_another_file"),
+        pytest.param("auth", ["anna:secret"], "--auth", id="password_for_a_hash"),
+        pytest.param("auth", [HASH], "--auth", id="hash_without_a_name"),
+        pytest.param("auth", [f"anna:{HASH}", f"anna:{HASH}"], "--auth", id="name_twice"),
+        pytest.param("token", "short", "--token", id="token_that_can_be_guessed"),
+        pytest.param("token", "sixteen characters", "--token", id="token_with_a_space"),
+        pytest.param("private", True, "--private", id="private_without_credentials"),
+        pytest.param("replace", True, "--replace", id="replace_without_upload"),
         pytest.param("cache_control", "no-cache\r\nx: y", "--cache-control", id="field_injection"),
     ],
 )
-def test_a_value_that_cannot_be_used_is_one_line_with_the_options_name(name: str, value: str, spelling: str) -> None:
+def test_a_value_that_cannot_be_used_is_one_line_with_the_options_name(name: str, value: object, spelling: str) -> None:
     with pytest.raises(SettingsError) as caught:
         load_settings(**{name: value})
     assert str(caught.value).startswith(spelling)
@@ -69,10 +78,34 @@ def test_a_value_that_cannot_be_used_is_one_line_with_the_options_name(name: str
 
 
 def test_settings_reach_a_worker_through_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = load_settings(root=folder, port=1, hidden=True, chunk_size="1MiB", etag="portable", root_path="/files")
+    settings = load_settings(
+        root=folder,
+        port=1,
+        hidden=True,
+        chunk_size="1MiB",
+        etag="portable",
+        root_path="/files",
+        auth=[f"a:{HASH}", f"b:{HASH}"],
+    )
     for name, value in settings.to_environment().items():
         monkeypatch.setenv(name, value)
     assert load_settings() == settings
+
+
+def test_accounts_are_several_in_each_source(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    accounts = (f"anna:{HASH}", f"bob:{HASH}")
+    (folder / "fileserve.toml").write_text(f"auth = {list(accounts)}")
+    assert load_settings().auth == accounts
+    monkeypatch.setenv("FILESERVE_AUTH", " \n".join(accounts))
+    assert load_settings().auth == accounts
+    assert load_settings(auth=accounts[:1]).auth == accounts[:1]
+
+
+def test_a_secret_is_in_no_message_and_no_repr() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(auth=["anna:hidden-one"], token="hidden-two")
+    assert "hidden" not in str(caught.value)
+    assert HASH not in repr(load_settings(auth=[f"anna:{HASH}"]))
 
 
 def test_a_running_servers_settings_do_not_change() -> None:
@@ -89,6 +122,6 @@ def test_a_token_that_does_not_do_is_refused_and_not_repeated(token: str, monkey
 
 
 def test_a_token_reaches_a_worker_and_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings(operator_token="sixteen letters!")
-    assert settings.to_environment()["FILESERVE_OPERATOR_TOKEN"] == "sixteen letters!"
-    assert "sixteen letters!" not in repr(settings) + str(settings)
+    settings = Settings(operator_token="sixteen-letters!")
+    assert settings.to_environment()["FILESERVE_OPERATOR_TOKEN"] == "sixteen-letters!"
+    assert "sixteen-letters!" not in repr(settings) + str(settings)

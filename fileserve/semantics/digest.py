@@ -10,12 +10,13 @@ exactly and never backtracks; the first member that does not fit makes the field
 Leaves out: computing digests, and every algorithm that RFC 9530 §5 calls insecure (md5, sha, adler, …).
 """
 
+import binascii
 import re
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from enum import Enum
 
-__all__ = ["Algorithm", "checksum_line", "format_digest", "legacy_digest", "legacy_wanted", "wanted"]
+__all__ = ["Algorithm", "checksum_line", "format_digest", "legacy_digest", "legacy_wanted", "sent", "wanted"]
 
 
 class Algorithm(Enum):
@@ -23,6 +24,11 @@ class Algorithm(Enum):
 
     SHA_256 = "sha-256"
     SHA_512 = "sha-512"
+
+    @property
+    def length(self) -> int:
+        """Bytes of a digest."""
+        return int(self.value.removeprefix("sha-")) // 8
 
 
 # RFC 9651 §3.3: a bare item is a number, string, token, byte sequence, boolean, date or display string.
@@ -100,6 +106,28 @@ def format_digest(digests: Mapping[Algorithm, bytes]) -> str:
     return ", ".join(f"{algorithm.value}=:{b64encode(digest).decode()}:" for algorithm, digest in digests.items())
 
 
+def sent(value: str) -> dict[Algorithm, bytes] | None:
+    """Return the raw digests that a Repr-Digest or Content-Digest value holds, or ``None`` when it is malformed.
+
+    Other algorithms are passed over (RFC 9530 §2). Policy: a known one whose value is no digest makes the field
+    malformed; whoever sends one wants it looked at.
+
+    >>> sent("md5=:AAAA:, sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:") == {Algorithm.SHA_256: bytes(32)}
+    True
+    """
+    members = _dictionary(value.strip(" \t"))
+    if members is None:
+        return None
+    digests: dict[Algorithm, bytes] = {}
+    for algorithm in Algorithm:
+        if algorithm.value in members:
+            digest = _bytes(members[algorithm.value] or "")
+            if digest is None or len(digest) != algorithm.length:
+                return None
+            digests[algorithm] = digest
+    return digests
+
+
 def legacy_digest(algorithm: Algorithm, digest: bytes) -> str:
     """Return the Digest value for one raw digest. RFC 3230 §4.3.2.
 
@@ -127,6 +155,17 @@ def _best_first(preferences: Mapping[Algorithm, float]) -> tuple[Algorithm, ...]
     """Order by preference; among equals SHA-256 goes first, because that is the digest that is known soonest."""
     acceptable = [algorithm for algorithm in Algorithm if preferences.get(algorithm)]
     return tuple(sorted(acceptable, key=lambda algorithm: -preferences[algorithm]))
+
+
+def _bytes(text: str) -> bytes | None:
+    """Return a byte sequence, RFC 9651 §4.2.7, whose padding may be missing."""
+    if len(text) < 2 or text[0] != ":":
+        return None
+    encoded = text[1:-1].rstrip("=")
+    try:
+        return b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except binascii.Error:
+        return None
 
 
 def _dictionary(text: str) -> dict[str, str | None] | None:

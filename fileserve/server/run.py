@@ -1,6 +1,7 @@
 """Runs the server that the settings describe: one process, or a supervisor and its workers."""
 
 import asyncio
+import ipaddress
 import os
 import socket
 import ssl
@@ -12,7 +13,7 @@ from fileserve.server.supervisor import StartFailed, Supervisor
 from fileserve.server.worker import Drain, Worker
 from fileserve.settings import Settings, SettingsError
 
-__all__ = ["CannotListen", "StartFailed", "check_certificate", "listen", "run", "url_of"]
+__all__ = ["CannotListen", "StartFailed", "check_certificate", "check_exposure", "listen", "run", "url_of"]
 
 
 def run(settings: Settings, listeners: list[socket.socket]) -> None:
@@ -44,3 +45,25 @@ def check_certificate(settings: Settings) -> None:
         raise SettingsError(
             f"--ssl-certfile: the certificate cannot be used; a key in a file of its own goes to --ssl-keyfile: {error}"
         ) from None
+
+
+def check_exposure(settings: Settings, listeners: list[socket.socket]) -> None:
+    """Raise `SettingsError` when somebody beyond this machine could change files without being asked who they are.
+
+    Policy: a Unix socket or a trusted proxy means that a proxy publishes the server, and a proxy makes everyone look
+    like this machine. One that asks for itself can pass a token on.
+    """
+    changes = next((name for name in ("upload", "delete", "move") if getattr(settings, name)), None)
+    if changes is None or settings.auth or settings.token:
+        return
+    if settings.trusted_proxies or not all(map(_is_loopback, listeners)):
+        raise SettingsError(
+            f"--{changes} needs --auth or --token, because others than this machine may reach the server; "
+            "a proxy that asks for itself can add the token: Authorization: Bearer TOKEN"
+        )
+
+
+def _is_loopback(listener: socket.socket) -> bool:
+    if listener.family == socket.AF_UNIX:
+        return False
+    return ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback

@@ -82,8 +82,8 @@ def is_connected(sock: Socket) -> bool:
 
 
 def unacknowledged(sock: Socket) -> int:
-    """Return how many bytes handed to the kernel the peer's kernel has not taken yet."""
-    if not LINUX:
+    """Return how many bytes handed to the kernel the peer's kernel has not taken yet; 0 when *sock* is closed."""
+    if not LINUX or sock.fileno() < 0:
         return 0
     queued = array.array("i", [0])
     fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, queued)  # SIOCOUTQ has the same number

@@ -8,7 +8,6 @@ It leans on uvicorn's `FlowControl.drain`, which waits while the transport has p
 """
 
 import asyncio
-from contextlib import suppress
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
@@ -52,8 +51,7 @@ class Wire:
     def lose(self, rests: Rests) -> None:
         """Note that the connection is lost: its descriptor may soon be another's. *rests* looks after what is left."""
         if not self._lost:
-            with suppress(OSError, ValueError):  # under TLS, asyncio has closed it before
-                self._left_over = sockets.unacknowledged(self._sock)
+            self._left_over = sockets.unacknowledged(self._sock)  # the transport has dropped its own
             if self._left_over and self.joining.is_done and not self._stalled:
                 self._rest = rests.keep(self._sock, self._left_over)
         self._lost = True

@@ -12,6 +12,16 @@ Read in this order:
 - ``listing``     a directory as one sorted page of entries
 - ``walk``        all files beneath a root that can be read
 
+Changes, from the outside in:
+
+- ``changes``     ``Changes``: stage, make, delete, move
+- ``writer``      ``StagedFile``: what is uploaded, as a task brings it
+- ``draft``       ``Draft``: the file that it is written to, as threads use it
+- ``target``      ``Target``: a name beneath the root, and what has it now
+- ``placing``     names given in one step, one at a time
+- ``hiding``, ``sweep``   files without a name or with a hidden one; what a crash has left
+- ``space``       room on the disk
+
 Archives, from the outside in:
 
 - ``archive``     ``Archives``: directories as archives, and the tables of those that were asked for before

@@ -105,6 +105,11 @@ class Checksums:
             finally:
                 computation.leave()
 
+    async def keep(self, status: FileStatus, digests: Digests) -> None:
+        """Keep digests that somebody else has computed of this state of a file, which is sure to stay true."""
+        self._known.remember(identity(status), digests)
+        await disk.run(self._index.store, status, digests)
+
     async def fill(self, opened: OpenFile, *, rate: float | None = None) -> None:
         """Compute the digests of *opened* at low priority for nobody in particular, and wait for the end.
 

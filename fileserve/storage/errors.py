@@ -16,22 +16,28 @@ from types import MappingProxyType
 from typing import ClassVar
 
 __all__ = [
+    "AlreadyExists",
     "Busy",
     "ContentChanged",
     "InvalidName",
     "IsDirectory",
     "LinkLoop",
     "NameTooLong",
+    "NoDirectory",
+    "NoSpace",
     "NotDirectory",
+    "NotEmpty",
     "NotFound",
     "NotPermitted",
     "NotRegular",
+    "OtherDevice",
     "OutsideRoot",
     "StorageError",
     "TooManyMembers",
     "Unreadable",
     "from_os_error",
     "os_errors",
+    "os_errors_of_changes",
 ]
 
 
@@ -104,6 +110,36 @@ class Busy(StorageError):
     sentence = "the server is out of descriptors, or the file is in use"
 
 
+class AlreadyExists(StorageError):
+    """The name is taken, and what has it is not to be replaced."""
+
+    sentence = "the name is taken"
+
+
+class NoDirectory(StorageError):
+    """The directory that the name would be in does not exist."""
+
+    sentence = "there is no such directory"
+
+
+class NotEmpty(StorageError):
+    """The directory still has something in it."""
+
+    sentence = "the directory is not empty; hidden names count"
+
+
+class OtherDevice(StorageError):
+    """The two names lie on different file systems."""
+
+    sentence = "the two names lie on different file systems"
+
+
+class NoSpace(StorageError):
+    """The disk, or what may be used of it, is full."""
+
+    sentence = "there is no space left for it"
+
+
 class TooManyMembers(StorageError):
     """The directory holds more files and directories than an archive may have."""
 
@@ -138,6 +174,11 @@ ERRORS: Mapping[int, type[StorageError]] = MappingProxyType(
         errno.EOPNOTSUPP: NotRegular,  # a socket on macOS
         errno.EACCES: NotPermitted,
         errno.EPERM: NotPermitted,
+        errno.EEXIST: AlreadyExists,
+        errno.ENOTEMPTY: NotEmpty,
+        errno.ENOSPC: NoSpace,
+        errno.EDQUOT: NoSpace,
+        errno.EFBIG: NoSpace,  # larger than the file system, or the process's limit, allows
         errno.EAGAIN: Busy,  # a lease that its holder has not given up yet
         errno.EMFILE: Busy,
         errno.ENFILE: Busy,
@@ -158,3 +199,14 @@ def os_errors() -> Iterator[None]:
         yield
     except OSError as error:
         raise from_os_error(error) from error
+
+
+@contextmanager
+def os_errors_of_changes() -> Iterator[None]:
+    """Do what ``os_errors`` does, for a block that writes: there two numbers have another meaning."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise NotPermitted("changing this is not permitted") from error
+        raise OtherDevice() if error.errno == errno.EXDEV else from_os_error(error) from error

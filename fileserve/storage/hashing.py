@@ -22,7 +22,7 @@ from fileserve.storage.errors import Busy, ContentChanged, os_errors
 from fileserve.storage.index import Digests, Identity, Pieces, identity
 from fileserve.storage.reader import OpenFile
 
-__all__ = ["Pass", "Work", "piece_length"]
+__all__ = ["Pass", "Sums", "Work", "piece_length"]
 
 # As fast as any other size from 256 KiB up, and stopped within milliseconds.
 _BUFFER = 1024 * 1024
@@ -105,7 +105,7 @@ class Pass:
 
     def _hash(self, fd: int) -> tuple[Digests, Pieces | None]:
         size = self.status.size
-        sums = _Sums(self.work.sha512, piece_length(size) if self.work.pieces else None)
+        sums = Sums(self.work.sha512, piece_length(size) if self.work.pieces else None)
         buffer = memoryview(bytearray(min(size, _BUFFER)))
         began_s = time.monotonic()
         self._check_unchanged(fd)
@@ -134,12 +134,12 @@ class Pass:
             raise ContentChanged
 
 
-class _Sums:
+class Sums:
     """The hashes of the bytes so far, given in order; no update crosses the end of a piece."""
 
     __slots__ = ("_crc32", "_hashes", "_left", "_piece", "_piece_length", "_pieces")
 
-    def __init__(self, sha512: bool, piece_length: int | None) -> None:
+    def __init__(self, sha512: bool, piece_length: int | None = None) -> None:
         self._hashes = [hashlib.sha256(), *([hashlib.sha512()] if sha512 else [])]
         self._crc32 = 0
         self._piece_length = piece_length
@@ -147,14 +147,15 @@ class _Sums:
         self._piece = hashlib.sha256()
         self._left = piece_length or 0
 
-    def update(self, content: memoryview) -> None:
+    def update(self, content: bytes | memoryview) -> None:
+        """Take the next bytes in."""
         for digest in self._hashes:
             digest.update(content)
         self._crc32 = zlib.crc32(content, self._crc32)
         if self._piece_length is not None:
             self._update_piece(content, self._piece_length)
 
-    def _update_piece(self, content: memoryview, length: int) -> None:
+    def _update_piece(self, content: bytes | memoryview, length: int) -> None:
         if not self._left:
             self._end_piece(length)
         self._piece.update(content)
@@ -166,6 +167,7 @@ class _Sums:
         self._left = length
 
     def results(self) -> tuple[Digests, Pieces | None]:
+        """Return the digests of all bytes, and of the pieces where there are any."""
         sha256, *others = (digest.digest() for digest in self._hashes)
         digests = Digests(sha256, self._crc32, *others)
         if self._piece_length is None:

@@ -19,6 +19,7 @@ from enum import Enum
 from itertools import chain, islice
 
 from fileserve.storage.errors import StorageError
+from fileserve.storage.names import is_shown
 
 __all__ = ["Entry", "Kind", "Listing", "SortKey", "entry_of", "read_listing"]
 
@@ -97,7 +98,7 @@ def _scan(fd: int, hidden: bool, link_status: LinkStatus) -> tuple[list[bytes], 
     files: list[bytes] = []
     with os.scandir(fd) as found:
         for item in found:
-            if item.name.startswith(".") and not hidden:
+            if not is_shown(item.name, hidden):
                 continue
             kind = _kind(item, link_status)
             if kind is not None:

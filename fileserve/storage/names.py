@@ -15,15 +15,18 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from fileserve.storage.errors import InvalidName, NameTooLong, NotFound
 
-__all__ = ["Name", "check_name", "display_name", "parse_name", "quote_name"]
+__all__ = ["STAGED", "Name", "check_name", "display_name", "is_shown", "parse_name", "quote_name"]
 
 Name = tuple[bytes, ...]
 
+#: How the names of files begin that are still being written. They are nobody's, even where hidden names are shown.
+STAGED = ".fileserve-"
 MAX_COMPONENT = 255  # NAME_MAX of every usual file system, in bytes
 SUFFIX_ROOM = 8  # what a URL may have behind the name of a file or directory: .sha256, .tar
 MAX_NAME = 4095  # PATH_MAX without the closing NUL: what one system call takes
 
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_STAGED_BYTES = STAGED.encode()
 _NO_COMPONENT = frozenset((b"", b".", b".."))
 
 # Control characters, line and paragraph separators, and what reorders bidirectional text (Unicode UAX #9): a
@@ -40,7 +43,7 @@ def check_name(name: Name, hidden: bool, *, room: int = 0) -> None:
 
     ``InvalidName``: a component is empty, ``.`` or ``..``, or contains a slash or NUL. ``NameTooLong``: a component
     has more than 255 bytes, or the whole more than 4,095, and *room*. ``NotFound``: a component begins with a dot and
-    *hidden* is false.
+    *hidden* is false, or is that of a file that is still being written.
 
     Policy: hidden is a matter of the name asked for, not of where a link leads: who puts a link beside
     the public files means its target to be seen.
@@ -52,8 +55,15 @@ def check_name(name: Name, hidden: bool, *, room: int = 0) -> None:
         raise InvalidName
     if len(joined) > MAX_NAME + room or max(map(len, name)) > MAX_COMPONENT + room:
         raise NameTooLong
-    if not hidden and (joined.startswith(b".") or b"/." in joined):
+    if (joined.startswith(b".") or b"/." in joined) and not all(is_shown(component, hidden) for component in name):
         raise NotFound  # the same words as for a file that does not exist
+
+
+def is_shown(component: bytes | str, hidden: bool) -> bool:
+    """Return whether a component may be seen; *hidden* says whether those that begin with a dot may."""
+    if isinstance(component, str):
+        return not component.startswith("." if not hidden else STAGED)
+    return not component.startswith(b"." if not hidden else _STAGED_BYTES)
 
 
 @lru_cache(maxsize=256)  # a page's style, a file's ranges: the same few paths are asked for over and over

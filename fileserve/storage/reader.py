@@ -21,7 +21,7 @@ from fileserve import disk
 from fileserve.storage.descriptor import Descriptor
 from fileserve.storage.errors import ContentChanged, IsDirectory, NotRegular, from_os_error, os_errors
 
-__all__ = ["FileRegion", "FileStatus", "OpenFile"]
+__all__ = ["FileRegion", "FileStatus", "OpenFile", "status_of"]
 
 # Others get their turn at least this often (in bytes): a fast client and a resident file never make `send` wait.
 _TURN = 1024 * 1024
@@ -38,7 +38,8 @@ class FileStatus:
     mode: int
 
 
-def _status_of(fd: int) -> FileStatus:
+def status_of(fd: int) -> FileStatus:
+    """Return what fstat says of an open file now."""
     try:
         status = os.fstat(fd)
     except OSError as error:
@@ -47,7 +48,7 @@ def _status_of(fd: int) -> FileStatus:
 
 
 def _regular_status_of(fd: int) -> FileStatus:
-    status = _status_of(fd)
+    status = status_of(fd)
     if stat.S_ISDIR(status.mode):
         raise IsDirectory
     if not stat.S_ISREG(status.mode):
@@ -128,7 +129,7 @@ class OpenFile:
 
     def look(self) -> FileStatus:
         """Return the file's status as it is now."""
-        return _status_of(self.fd)
+        return status_of(self.fd)
 
     def check_unchanged(self) -> None:
         """Raise ``ContentChanged`` if the file is smaller than when opened, or as large with another mtime.

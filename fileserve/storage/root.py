@@ -83,7 +83,7 @@ class Root:
         fd = self._at_once(lambda root_fd: openat2.open_beneath(root_fd, name, _FILE, cached=True))
         if fd is not None:
             return OpenFile(fd)
-        return await disk.run(self._open, name, discard=OpenFile.close)
+        return await disk.run(self.open_file, name, discard=OpenFile.close)
 
     async def stat(self, name: Name) -> Entry:
         """Return the entry of a file or directory, links followed. Needs no permission to read it.
@@ -122,6 +122,11 @@ class Root:
         finally:
             self._listings_asked -= 1
 
+    def open_file(self, name: Name) -> OpenFile:
+        """Open the regular file *name*, as ``open`` does. Blocks; for a thread."""
+        check_name(name, self.hidden)
+        return OpenFile(self._open_beneath(name, _FILE))
+
     def open_directory(self, name: Name) -> int:
         """Open the directory *name*, to be read and looked into, and return its descriptor; the caller closes it.
 
@@ -134,9 +139,6 @@ class Root:
         """Return the status of *name*, whatever it is, links followed. Blocks; for a thread."""
         check_name(name, self.hidden)
         return self._stat(name)
-
-    def _open(self, name: Name) -> OpenFile:
-        return OpenFile(self._open_beneath(name, _FILE))
 
     def _list(self, name: Name, sort: SortKey, descending: bool, offset: int, limit: int) -> Listing:
         fd = self._open_beneath(name, _DIRECTORY)

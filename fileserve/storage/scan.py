@@ -4,8 +4,8 @@ Each directory is opened relative to its own with ``O_NOFOLLOW``, read, and its 
 lstat, and each file one question whether the server may read it, so that what cannot be archived is an error with
 its name before the first byte is sent. What vanishes meanwhile is left out, as if it had gone a moment before.
 
-Names that begin with a dot are left out unless the root shows them, which is also what hides files that are being
-uploaded. FIFOs, sockets and devices are left out.
+Names that begin with a dot are left out unless the root shows them; those of files that are being uploaded always
+are. FIFOs, sockets and devices are left out.
 
 Left out: the check that a tree is still what it was (``recheck``).
 """
@@ -19,7 +19,7 @@ from itertools import islice
 from fileserve.storage import links
 from fileserve.storage.descent import Descent
 from fileserve.storage.errors import Busy, NameTooLong, NotFound, NotPermitted, TooManyMembers, os_errors
-from fileserve.storage.names import MAX_NAME, Name
+from fileserve.storage.names import MAX_NAME, Name, is_shown
 from fileserve.storage.root import Root
 from fileserve.storage.selection import Selection
 from fileserve.storage.tree import Tree, display_path
@@ -106,7 +106,7 @@ class _Scan:
         room = self._max_members - len(self._tree)
         shows_hidden = self._root.hidden
         with os.scandir(self._place.fd) as found:
-            shown = (item.name for item in found if shows_hidden or item.name[0] != ".")
+            shown = (item.name for item in found if is_shown(item.name, shows_hidden))
             names = list(map(os.fsencode, islice(shown, room + 1 if self._selection.is_everything else _MOST_NAMES)))
         if len(names) == _MOST_NAMES:
             raise self._too_many()
@@ -204,7 +204,7 @@ class _Scan:
             self._check_count()
 
     def _admits(self, path: Name, is_directory: bool) -> bool:
-        seen = self._root.hidden or not any(component.startswith(b".") for component in path)
+        seen = all(is_shown(component, self._root.hidden) for component in path)
         return seen and self._selection.reaches(path, is_directory=is_directory)
 
     def _add(self, directory: int, component: bytes, status: os.stat_result, size: int) -> None:

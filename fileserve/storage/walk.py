@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 from fileserve import disk
 from fileserve.storage.errors import StorageError
-from fileserve.storage.names import Name
+from fileserve.storage.names import Name, is_shown
 from fileserve.storage.root import Root
 
 __all__ = ["files_beneath"]
@@ -37,7 +37,7 @@ def _look_into(root: Root, directory: Name) -> tuple[list[bytes], list[bytes]]:
     try:
         with os.scandir(fd) as found:
             for item in found:
-                if item.name.startswith(".") and not root.hidden:
+                if not is_shown(item.name, root.hidden):
                     continue
                 if item.is_file(follow_symlinks=False):
                     files.append(os.fsencode(item.name))

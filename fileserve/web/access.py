@@ -1,7 +1,7 @@
-"""The one question of rights, asked in front of every route that tells of the files or of the server.
+"""The one question of rights, asked in front of every route that tells of the files or of the server, or changes them.
 
 The style of the pages and the description of the API (``/ui``, ``/docs``, ``/openapi.json``) are the same for
-everybody and ask nobody.
+everybody and ask nobody. The answer is known before a byte of a request's content is read.
 
 Who downloads what, and what the server logs, is for its operator, who shows a token: as a bearer token (RFC 6750
 §2.1), or in the cookie that the operator's link sets (``operator``). An address proves nothing: behind a proxy,
@@ -12,6 +12,7 @@ browser tells by Sec-Fetch-Site (W3C Fetch Metadata §2.4) and Origin (RFC 6454 
 """
 
 import hmac
+import ipaddress
 from collections.abc import Iterator
 from enum import Enum
 from http import HTTPStatus
@@ -21,7 +22,7 @@ from starlette.types import Scope
 
 from fileserve.semantics.fields import combine_fields
 from fileserve.web.problems import Problem
-from fileserve.web.site import site_of
+from fileserve.web.site import Site, site_of
 
 COOKIE = "fileserve_operator"
 
@@ -29,35 +30,63 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 class Action(Enum):
-    """What a request wants to do with a name."""
+    """What a request wants to do. The values of those that change files are the settings that switch them on."""
 
+    PROBE = "probe"
     READ = "read"
     OPERATE = "operate"
+    UPLOAD = "upload"
+    REPLACE = "replace"
+    DELETE = "delete"
+    MOVE = "move"
+
+    @property
+    def changes(self) -> bool:
+        """Whether this changes files."""
+        return self not in (Action.PROBE, Action.READ, Action.OPERATE)
 
 
-def authorize(scope: Scope, action: Action) -> None:
-    """Return if the client behind *scope* may do *action*; raise the 401 ``Problem`` otherwise.
+async def authorize(scope: Scope, action: Action) -> None:
+    """Return if the client behind *scope* may do *action*; raise the ``Problem`` (401, 403) that says why not.
 
-    Policy: everybody may read what is served; who wants less puts fileserve on a loopback address or behind a proxy
-    that asks.
+    Policy: everybody may read what is served, unless it is private, and may ask whether the server is up. Who is known
+    may do all that the settings switch on; the operator, who sees what others read, may read it too. Where nobody can
+    be known, anybody may; the command refuses to listen so for others than this machine.
     """
+    if action is Action.PROBE:
+        return
     if action is Action.OPERATE:
-        require_token(scope, *_shown_tokens(scope))
+        return require_token(scope, *_shown_tokens(scope))
+    site = site_of(scope)
+    if action.changes:
+        refuse_cross_site(scope)
+        if not getattr(site.settings, action.value):
+            raise Problem(HTTPStatus.FORBIDDEN, f"Nobody may {action.value} here; it is switched off.")
+        if not site.credentials.exist:
+            return _refuse_rebound(scope)
+    elif not site.settings.private or _is_token(site, *_shown_tokens(scope)):
+        return
+    await _identify(scope, site)
 
 
 def require_token(scope: Scope, *shown: str) -> None:
     """Return if one of the *shown* is the operator's token; raise the 401 ``Problem`` otherwise."""
-    token = site_of(scope).settings.operator_token
-    if not token:
+    site = site_of(scope)
+    if not site.settings.operator_token:
         raise _refusal(
             "This server has no operator's token, so nobody may see this: set FILESERVE_OPERATOR_TOKEN, or start it "
             "with `fileserve serve`, which makes one."
         )
-    if not any(hmac.compare_digest(one.encode(), token.encode()) for one in shown):
+    if not _is_token(site, *shown):
         raise _refusal(
             "This is for the operator: open the link that the server printed at its start, or send its token as "
             "`Authorization: Bearer`."
         )
+
+
+def _is_token(site: Site, *shown: str) -> bool:
+    token = site.settings.operator_token
+    return bool(token) and any(hmac.compare_digest(one.encode(), token.encode()) for one in shown)
 
 
 def _refusal(detail: str) -> Problem:
@@ -86,6 +115,37 @@ def refuse_cross_site(scope: Scope) -> None:
     is_foreign = "origin" in fields and not _is_own(fields["origin"].lower(), fields.get("host", "").lower())
     if is_foreign or fields.get("sec-fetch-site") == "cross-site":
         raise Problem(HTTPStatus.FORBIDDEN, "A page of another site sent this request.")
+
+
+async def _identify(scope: Scope, site: Site) -> None:
+    authorization = combine_fields(scope["headers"]).get("authorization", "")
+    client = scope.get("client")
+    if not await site.credentials.accept(authorization, client[0] if client else None):
+        fields = {"www-authenticate": site.credentials.challenge}
+        raise Problem(
+            HTTPStatus.UNAUTHORIZED,
+            "This needs the name and password, or the token, that the server was given.",
+            fields=fields,
+        )
+
+
+def _refuse_rebound(scope: Scope) -> None:
+    """Refuse a browser's request under a name that is not this machine's own.
+
+    A page can have its own name point to 127.0.0.1 and is then no other site (DNS rebinding); where no password is
+    asked for, the name in Host is all that tells.
+    """
+    host = combine_fields(scope["headers"]).get("host", "localhost").lower()
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+    if name != "localhost" and not _is_loopback(name.strip("[]")):
+        raise Problem(HTTPStatus.FORBIDDEN, "Without a password, changes are taken under the name localhost only.")
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def _is_own(origin: str, host: str) -> bool:

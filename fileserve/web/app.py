@@ -15,18 +15,23 @@ import fileserve
 from fileserve.settings import Settings, load_settings
 from fileserve.storage.archive import Format
 from fileserve.web import assets, openapi, operations
+from fileserve.web.access import Action
 from fileserve.web.archives import archive, archive_of_root
+from fileserve.web.changing import delete, make_directory, move
 from fileserve.web.chat import chat_routes
 from fileserve.web.checksums import checksum
 from fileserve.web.downloads import download
 from fileserve.web.files import files
+from fileserve.web.forms import post
 from fileserve.web.live import live
+from fileserve.web.openapi_changes import OPERATIONS
 from fileserve.web.opening import open_site
 from fileserve.web.operator import behind_link
 from fileserve.web.pages import browse, home
 from fileserve.web.problems import Problem, failure
-from fileserve.web.routes import NameRoutes
+from fileserve.web.routes import NameRoutes, Operation
 from fileserve.web.topics import TOPICS, events, stream_of
+from fileserve.web.uploads import put
 
 NAME_ROUTES = {
     b"/": home,
@@ -37,9 +42,18 @@ NAME_ROUTES = {
     b"/archive.tar": archive_of_root(Format.TAR),
     b"/archive.zip": archive_of_root(Format.ZIP),
     b"/checksum": checksum,
+}
+ASKED_WITHIN = {  # routes that know only by their topic or their query whether to ask for the operator
     **{f"/events/{name}".encode(): stream_of(topic) for name, topic in TOPICS.items()},
     b"/events": events,
     b"/live": behind_link(live),
+}
+CHANGES = {
+    (b"/upload", "PUT"): Operation(Action.UPLOAD, put),
+    (b"/upload", "POST"): Operation(Action.UPLOAD, post),
+    (b"/api/files", "DELETE"): Operation(Action.DELETE, delete),
+    (b"/api/files", "MKCOL"): Operation(Action.UPLOAD, make_directory),
+    (b"/api/files", "MOVE"): Operation(Action.MOVE, move),
 }
 
 
@@ -54,7 +68,12 @@ class Application(FastAPI):
     def __init__(self, published_under: str, **options: Any) -> None:
         super().__init__(**options)
         self._published_under = published_under
-        self._entrance = NameRoutes(super().__call__, NAME_ROUTES)
+        asked_within = {
+            (prefix, method): Operation(Action.PROBE, handler)
+            for prefix, handler in ASKED_WITHIN.items()
+            for method in ("GET", "HEAD")
+        }
+        self._entrance = NameRoutes(super().__call__, NAME_ROUTES, asked_within | CHANGES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request: those for names here, every other by FastAPI."""
@@ -89,7 +108,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(operations.router)
     app.include_router(assets.router)
     app.include_router(chat_routes(chosen))
-    openapi.describe_routes(app)
+    openapi.describe_routes(app, OPERATIONS)
     return app
 
 

@@ -113,7 +113,7 @@ def chat_routes(settings: Settings) -> APIRouter:
         @router.post("/chat", response_class=Response, responses=_RESPONSES, openapi_extra=_REQUEST)
         async def chat(request: Request, full: bool = False) -> Response:
             """Answer a question about the files, as server-sent events; `full` repeats the text in each of them."""
-            authorize(request.scope, Action.READ)
+            await authorize(request.scope, Action.READ)
             refuse_cross_site(request.scope)
             question = _read(await _content(request, settings.chat_bytes))
             listing = await _list(request.scope, question.directory)

@@ -22,7 +22,7 @@ log = logging.getLogger("fileserve.index")
 
 async def index_all(site: Site, lock: Path | None) -> None:
     """Compute all digests that are not known, unless another worker holds *lock* and does."""
-    with _held(lock) as is_ours:
+    with held(lock) as is_ours:
         if not is_ours:
             return
         counts = Counter([await _hash(site, name) async for name in files_beneath(site.root)])
@@ -47,7 +47,7 @@ async def _hash(site: Site, name: Name) -> str:
 
 
 @contextmanager
-def _held(path: Path | None) -> Iterator[bool]:
+def held(path: Path | None) -> Iterator[bool]:
     """Hold the lock *path* during the block; false where another process does."""
     if path is None:
         yield True

@@ -1,5 +1,6 @@
 """OpenAPI descriptions of the routes that the router does not see, or would describe wrongly."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -25,8 +26,11 @@ _PROBLEM = {
 _MODELS = (FileInfo, DirectoryInfo, Health)
 
 
-def describe_routes(app: FastAPI) -> None:
-    """Make the OpenAPI document of *app* tell of all routes. It is made when first asked for, and once."""
+def describe_routes(app: FastAPI, changes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Make the OpenAPI document of *app* tell of all routes. It is made when first asked for, and once.
+
+    *changes* are the operations that change files, by path and method.
+    """
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -34,6 +38,8 @@ def describe_routes(app: FastAPI) -> None:
             document = generate()
             _, schemas = models_json_schema([(model, "serialization") for model in _MODELS], ref_template=_REFERENCE)
             document["paths"].update(_paths())
+            for path, operations in changes.items():
+                document["paths"].setdefault(path, {}).update(operations)
             document.setdefault("components", {}).setdefault("schemas", {}).update(
                 schemas["$defs"] | {"Problem": _PROBLEM}
             )

@@ -17,15 +17,19 @@ from pathlib import Path
 
 from fileserve.settings import Settings
 from fileserve.storage.archive import Archives
+from fileserve.storage.changes import Changes
 from fileserve.storage.checksums import Checksums
 from fileserve.storage.errors import StorageError
 from fileserve.storage.index import Index
 from fileserve.storage.root import Root
 from fileserve.web.bus import open_bus
+from fileserve.web.credentials import Credentials
 from fileserve.web.indexing import index_all
+from fileserve.web.places import Places
 from fileserve.web.recording import recording
 from fileserve.web.site import Site
 from fileserve.web.summing import Summing
+from fileserve.web.sweeping import sweep_all
 from fileserve.web.tracking import Tracking
 
 log = logging.getLogger("fileserve.index")
@@ -54,16 +58,22 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
     )
     summing = Summing(root, checksums)
     tracking = Tracking(bus, settings.resume_window)
-    site = Site(settings, root, index, checksums, archives, summing, bus, tracking)
+    credentials = Credentials(settings.auth, settings.token)
+    places = Places(settings.uploads, settings.uploads_per_client, settings.retry_after)
+    site = Site(settings, credentials, root, index, checksums, archives, summing, Changes(root), places, bus, tracking)
     lock = path.with_suffix(".lock") if path is not None else None
-    background = asyncio.ensure_future(index_all(site, lock)) if settings.index else None
+    background = [asyncio.ensure_future(index_all(site, lock))] if settings.index else []
+    if settings.upload:
+        background.append(asyncio.ensure_future(sweep_all(root, path.with_suffix(".sweep") if path else None)))
     try:
         with recording(bus):
             yield site
     finally:
-        if background is not None:
-            background.cancel()
-            await asyncio.wait((background,))
+        for task in background:
+            task.cancel()
+        if background:
+            await asyncio.wait(background)
+        credentials.close()
         await summing.close()
         archives.close()
         await checksums.close()

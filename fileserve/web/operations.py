@@ -21,14 +21,14 @@ class Health(BaseModel):
 @router.api_route("/healthz", methods=["GET", "HEAD"], include_in_schema=False)
 async def healthz(request: Request) -> Health:
     """Answer 200 for as long as the process takes requests."""
-    authorize(request.scope, Action.READ)
+    await authorize(request.scope, Action.PROBE)
     return Health()
 
 
 @router.api_route("/readyz", methods=["GET", "HEAD"], include_in_schema=False)
 async def readyz(request: Request) -> Health:
     """Answer 503 once the server is about to end, so that a balancer sends new clients elsewhere."""
-    authorize(request.scope, Action.READ)
+    await authorize(request.scope, Action.PROBE)
     server = request.scope.get("extensions", {}).get("fileserve")
     if server is not None and server["leaving"].is_set():
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "The server is about to end.")

@@ -23,7 +23,7 @@ def behind_link(page: Handler) -> Handler:
         if token is not None:
             require_token(request.scope, token)
             return _let_in(request.scope, token)
-        authorize(request.scope, Action.OPERATE)
+        await authorize(request.scope, Action.OPERATE)
         return await page(request)
 
     return answer

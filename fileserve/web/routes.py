@@ -25,6 +25,7 @@ from fileserve.web.site import Site, site_of
 log = logging.getLogger("fileserve.web")
 
 CACHED_DATE_NS = 2_000_000_000
+_READING = ("GET", "HEAD")
 
 
 @dataclass(slots=True)
@@ -64,33 +65,59 @@ class NameRequest:
 Handler = Callable[[NameRequest], Awaitable[ASGIApp]]
 
 
-class NameRoutes:
-    """An ASGI application that answers ``{prefix}/{name}`` for its routes and passes everything else on."""
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What a method does with a name, and the right that it needs."""
 
-    def __init__(self, app: ASGIApp, routes: Mapping[bytes, Handler]) -> None:
+    action: Action
+    handler: Handler
+
+
+class NameRoutes:
+    """An ASGI application that answers ``{prefix}/{name}`` for its routes and passes everything else on.
+
+    *routes* are read by GET and HEAD; *changes* tells by prefix and method what else is done with a name.
+    """
+
+    def __init__(
+        self, app: ASGIApp, routes: Mapping[bytes, Handler], changes: Mapping[tuple[bytes, str], Operation]
+    ) -> None:
         self.app = app
         self.routes = routes
-        self._path = re.compile(rb"(%b)(?:/(.*))?" % b"|".join(map(re.escape, routes)), re.DOTALL)
+        reads = {(prefix, method): Operation(Action.READ, routes[prefix]) for prefix in routes for method in _READING}
+        self._operations: Mapping[tuple[bytes, str], Operation] = {**reads, **changes}
+        prefixes = sorted({prefix for prefix, _ in self._operations}, key=len, reverse=True)  # the longest that fits
+        self._path = re.compile(rb"(%b)(?:/(.*))?" % b"|".join(map(re.escape, prefixes)), re.DOTALL)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for a route's path; let the application answer any other."""
         path = self._path.fullmatch(site_path(scope)) if scope["type"] == "http" else None
         if path is None:
             return await self.app(scope, receive, send)
-        response = await answer(self.routes[path[1]], scope, receive, path[2] or b"")
+        operation = self._operations.get((path[1], scope["method"])) or self._refusing(path[1])
+        response = await answer(operation, scope, receive, path[2] or b"")
         await response(scope, receive, send)
 
+    def _refusing(self, prefix: bytes) -> Operation:
+        """Return what answers a method that names under *prefix* do not have."""
+        allowed = [method for at, method in self._operations if at == prefix]
 
-async def answer(handler: Handler, scope: Scope, receive: Receive, encoded_name: bytes) -> ASGIApp:
-    """Return what *handler* answers, or the problem document of the error that it ended in."""
+        async def refuse(request: NameRequest) -> ASGIApp:
+            raise allow_only(*allowed)
+
+        return Operation(Action.READ, refuse)
+
+
+async def answer(operation: Operation, scope: Scope, receive: Receive, encoded_name: bytes) -> ASGIApp:
+    """Return what the handler of *operation* answers, or the problem document of the error that it ended in."""
     try:
-        authorize(scope, Action.READ)
-        if scope["method"] not in ("GET", "HEAD"):
-            raise allow_only("GET", "HEAD")
+        await authorize(scope, operation.action)
         name, trailing_slash = parse_name(encoded_name)
         fields = combine_fields(scope["headers"])
-        request = NameRequest(scope, receive, site_of(scope), name, trailing_slash, fields, instant(scope))
-        return await handler(request)
+        # An upload may take hours; the instant of its response is then not that of its request.
+        now_ns = time.time_ns() if operation.action.changes else instant(scope)
+        request = NameRequest(scope, receive, site_of(scope), name, trailing_slash, fields, now_ns)
+        return await operation.handler(request)
     except StorageError as error:
         return problem_of(error).response(scope)
     except Problem as problem:

@@ -8,11 +8,14 @@ from starlette.types import Scope
 
 from fileserve.settings import Settings
 from fileserve.storage.archive import Archives
+from fileserve.storage.changes import Changes
 from fileserve.storage.checksums import Checksums
 from fileserve.storage.index import Index
 from fileserve.storage.names import Name, quote_name
 from fileserve.storage.root import Root
 from fileserve.web.bus import Bus
+from fileserve.web.credentials import Credentials
+from fileserve.web.places import Places
 from fileserve.web.summing import Summing
 
 if TYPE_CHECKING:  # what it tells of needs this module
@@ -23,14 +26,17 @@ _HOST = re.compile(r"[0-9A-Za-z.:\[\]_-]+")
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Made when the application starts, closed when it ends."""
+    """Made when the application starts, closed when it ends. One field for each thing that routes share."""
 
     settings: Settings
+    credentials: Credentials
     root: Root
     index: Index
     checksums: Checksums
     archives: Archives
     summing: Summing
+    changes: Changes
+    places: Places
     bus: Bus
     tracking: "Tracking"
 

@@ -55,7 +55,7 @@ def stream_of(topic: Topic) -> Handler:
     """Return the handler that answers with the events of *topic*. HEAD opens none of them."""
 
     async def answer(request: NameRequest) -> ASGIApp:
-        authorize(request.scope, topic.action)
+        await authorize(request.scope, topic.action)
         if request.name and not topic.has_name:
             raise NotFound
         if request.scope["method"] == "HEAD":
@@ -76,7 +76,7 @@ async def events(request: NameRequest) -> ASGIApp:
     if not 0 < len(asked) <= MOST:
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"topic is given once or more, and for {MOST} topics at most.")
     for topic, _ in asked.values():
-        authorize(request.scope, topic.action)
+        await authorize(request.scope, topic.action)
     if request.scope["method"] == "HEAD":
         return answer_head
     openers = {text: partial(topic.open, replace(request, name=name)) for text, (topic, name) in asked.items()}

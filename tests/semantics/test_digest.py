@@ -2,7 +2,7 @@
 
 import hashlib
 import subprocess
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from fileserve.semantics.digest import (
     format_digest,
     legacy_digest,
     legacy_wanted,
+    sent,
     wanted,
 )
 from tests.tools import tool
@@ -48,6 +49,47 @@ EMPTY = hashlib.sha256(b"").digest()
 )
 def test_algorithms_are_wanted(value: str | None, expected: tuple[Algorithm, ...]) -> None:
     assert wanted(value) == expected
+
+
+RAW_256, RAW_512 = bytes(range(32)), bytes(range(64))
+B64_256, B64_512 = b64encode(RAW_256).decode(), b64encode(RAW_512).decode()
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        pytest.param("", {}, id="an_empty_dictionary"),
+        pytest.param(f"sha-256=:{B64_256}:", {SHA_256: RAW_256}, id="one_9530_2"),
+        pytest.param(f"sha-512=:{B64_512}:,sha-256=:{B64_256}:", {SHA_256: RAW_256, SHA_512: RAW_512}, id="both"),
+        pytest.param(f"sha-256=:{B64_256.rstrip('=')}:", {SHA_256: RAW_256}, id="padding_may_be_missing_9651_4_2_7"),
+        pytest.param(f"sha-256=:{B64_256}:;a=1", {SHA_256: RAW_256}, id="parameters_are_ignored"),
+        pytest.param(f"md5=:AAAA:, sha-256=:{B64_256}:", {SHA_256: RAW_256}, id="others_are_passed_over_9530_2"),
+        pytest.param("md5=:AAAA:", {}, id="nothing_that_is_known"),
+        pytest.param(f"sha-256=:AAAA:, sha-256=:{B64_256}:", {SHA_256: RAW_256}, id="the_last_of_a_key_counts"),
+        pytest.param(f"sha-256={B64_256}", None, id="no_colons"),
+        pytest.param("sha-256=:AAAA:", None, id="another_length"),
+        pytest.param(f"sha-512=:{B64_256}:", None, id="length_of_another_algorithm"),
+        pytest.param("sha-256", None, id="no_value"),
+        pytest.param("sha-256=::", None, id="empty_value"),
+        pytest.param('sha-256="a"', None, id="a_string"),
+        pytest.param("sha-256=:A:", None, id="no_base64"),
+        pytest.param(f"sha-256=:{B64_256}:,", None, id="a_comma_too_many_9651_4_2_2"),
+        pytest.param(f"SHA-256=:{B64_256}:", None, id="keys_are_lower_case_9651_3_1_2"),
+        pytest.param("?", None, id="malformed"),
+    ],
+)
+def test_digests_are_sent(value: str, expected: dict[Algorithm, bytes] | None) -> None:
+    assert sent(value) == expected
+
+
+def test_what_is_written_is_what_is_read() -> None:
+    digests = {SHA_256: RAW_256, SHA_512: RAW_512}
+    assert sent(format_digest(digests)) == digests
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=255), max_size=60))
+def test_any_field_is_read_or_is_malformed(text: str) -> None:
+    assert all(len(value) == algorithm.length for algorithm, value in (sent(text) or {}).items())
 
 
 @pytest.mark.parametrize(

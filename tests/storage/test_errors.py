@@ -3,20 +3,25 @@ import errno
 import pytest
 
 from fileserve.storage.errors import (
+    AlreadyExists,
     Busy,
     InvalidName,
     IsDirectory,
     LinkLoop,
     NameTooLong,
+    NoSpace,
     NotDirectory,
+    NotEmpty,
     NotFound,
     NotPermitted,
     NotRegular,
+    OtherDevice,
     OutsideRoot,
     StorageError,
     Unreadable,
     from_os_error,
     os_errors,
+    os_errors_of_changes,
 )
 
 
@@ -36,12 +41,31 @@ from fileserve.storage.errors import (
         pytest.param(errno.EMFILE, Busy, id="descriptors_of_the_process_used_up"),
         pytest.param(errno.ENFILE, Busy, id="descriptors_of_the_system_used_up"),
         pytest.param(errno.EAGAIN, Busy, id="held_by_a_lease"),
+        pytest.param(errno.EEXIST, AlreadyExists, id="name_taken"),
+        pytest.param(errno.ENOTEMPTY, NotEmpty, id="directory_not_empty"),
+        pytest.param(errno.ENOSPC, NoSpace, id="disk_full"),
+        pytest.param(errno.EDQUOT, NoSpace, id="quota_used_up"),
         pytest.param(errno.EIO, Unreadable, id="device_failed"),
         pytest.param(None, Unreadable, id="no_number"),
     ],
 )
 def test_each_error_number_has_one_storage_error(number: int | None, error: type[StorageError]) -> None:
     assert type(from_os_error(OSError(number, "text"))) is error
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        pytest.param(errno.EXDEV, OtherDevice, id="other_file_system"),
+        pytest.param(errno.EROFS, NotPermitted, id="read_only_file_system"),
+        pytest.param(errno.EACCES, NotPermitted, id="no_permission"),
+        pytest.param(errno.ENOSPC, NoSpace, id="as_elsewhere"),
+    ],
+)
+def test_for_changes_some_numbers_mean_something_else(number: int, error: type[StorageError]) -> None:
+    with pytest.raises(error) as caught, os_errors_of_changes():
+        raise OSError(number, "text")
+    assert "reading" not in str(caught.value)
 
 
 def test_the_cause_is_kept_and_its_path_is_not_told() -> None:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fileserve.storage.errors import InvalidName, NameTooLong, NotFound, StorageError
-from fileserve.storage.names import Name, check_name, display_name, parse_name, quote_name
+from fileserve.storage.names import Name, check_name, display_name, is_shown, parse_name, quote_name
 from tests.hostile import MALFORMED, STRANGE
 
 components = st.binary(min_size=1, max_size=255).filter(
@@ -85,6 +85,14 @@ def test_a_name_that_no_file_may_have_is_refused(name: Name, error: type[Storage
 )
 def test_every_other_name_is_fine_where_hidden_ones_are_seen(name: Name) -> None:
     check_name(name, hidden=True)
+
+
+@pytest.mark.parametrize("name", [(b".fileserve-put-1",), (b"a", b".fileserve-"), (b".fileserve-x", b"a")])
+def test_the_name_of_a_file_that_is_being_written_is_nobodys(name: Name) -> None:
+    with pytest.raises(NotFound):
+        check_name(name, hidden=True)
+    assert [is_shown(component, hidden=True) for component in name].count(False) == 1
+    assert [is_shown(component.decode(), hidden=True) for component in name].count(False) == 1
 
 
 def test_a_hidden_name_is_refused_in_the_words_of_a_missing_one() -> None:

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from fileserve import Settings
-from tests.system.clients import head
+from tests.system.clients import head, run_client
 from tests.tools import Running, clean_environment, running, serving, tool, wait_until
 
 pytestmark = pytest.mark.system
@@ -63,6 +63,19 @@ def assert_refused(ended: subprocess.CompletedProcess[str], *expected: str) -> N
         pytest.param(["serve", "--etag", "md5"], ["--etag", "inode"], id="none_of_the_choices"),
         pytest.param(["serve", "--chunk-size", "much"], ["--chunk-size", "much"], id="size_that_is_none"),
         pytest.param(["serve", "--root-path", "files"], ["--root-path", "files"], id="root_path_without_a_slash"),
+        pytest.param(["serve", "--auth", "anna:secret"], ["--auth", "hash-password"], id="password_for_a_hash"),
+        pytest.param(["serve", "--private"], ["--private", "--auth"], id="private_for_nobody"),
+        pytest.param(["serve", "--port", "0", "--upload", "--host", "0.0.0.0"], ["--auth"], id="uploads_by_anybody"),
+        pytest.param(
+            ["serve", "--port", "0", "--delete", "--host", "::"], ["--delete", "--auth"], id="deletes_by_anybody"
+        ),
+        pytest.param(["serve", "--upload", "--uds", "socket"], ["--token"], id="uploads_by_a_proxy_s_clients"),
+        pytest.param(
+            ["serve", "--port", "0", "--move", "--trusted-proxies", "127.0.0.1"],
+            ["--move"],
+            id="moves_by_a_proxy_s_clients",
+        ),
+        pytest.param(["hash-password", "a b"], ["no space"], id="name_with_a_space"),
         pytest.param(["serve", "missing"], ["DIR", "missing"], id="missing_directory"),
         pytest.param(["serve", sys.executable], ["DIR", sys.executable], id="file_for_a_directory"),
         pytest.param(["serve", "a", "b"], ["b"], id="two_directories"),
@@ -104,6 +117,31 @@ def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert_refused(run_fileserve("serve", "--port", port, folder=tmp_path), port, "in use")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(("--upload", "--replace", "--delete", "--move"), id="for_this_machine"),
+        pytest.param(("--upload", "--host", "0.0.0.0", "--token", "0123456789abcdef"), id="for_who_has_the_token"),
+    ],
+)
+def test_changes_may_be_switched_on_where_it_is_known_who_makes_them(arguments: tuple[str, ...], root: Path) -> None:
+    with serving(root, *arguments) as server:
+        assert server.process.poll() is None
+
+
+def test_a_hash_is_made_of_what_is_piped_in_and_lets_in(root: Path, tmp_path: Path) -> None:
+    made = subprocess.run(
+        [*FILESERVE, "hash-password", "anna"], input="se:cret\n", capture_output=True, text=True, timeout=TIMEOUT_S
+    )
+    account = made.stdout.rstrip("\n")
+    assert account.startswith("anna:$argon2id$"), made.stderr
+    url = "/download/plain.bin"
+    with serving(root, "--private", "--auth", account, "--workers", "2") as server:
+        for user, returncode in (("anna:se:cret", 0), ("anna:secret", 22)):  # 22: curl got a status of 400 or more
+            ended = run_client("curl", "-sSf", "-u", user, "-o", "saved", server.url + url, folder=tmp_path)
+            assert ended.returncode == returncode, ended.stderr
 
 
 def test_help_lists_every_option_with_its_default(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.samples import digest
+from tests.system.samples import digest, make_sample
 from tests.tools import serving, stop, tool, wait_until
 
 pytestmark = pytest.mark.system
@@ -94,6 +94,23 @@ def test_three_gibibytes_pass_and_a_resume_gets_the_rest(root: Path, tmp_path: P
     assert digest(copy) == digest(root / "sparse")
     assert list((folder / "proxy").rglob("*")) == []
     copy.unlink()
+
+
+def test_an_upload_passes_without_being_stored_on_the_way(tmp_path: Path) -> None:
+    folder, root, token = tmp_path / "nginx", tmp_path / "root", "t0ken-of-sixteen-characters"
+    folder.mkdir()
+    root.mkdir()
+    sample = make_sample(tmp_path / "sample", 20 << 20)
+    options = ("--trusted-proxies", "127.0.0.1", "--upload", "--keep-free", "0", "--token", token)
+    with serving(root, *options) as server, nginx(folder, "fileserve.conf", server.url.removeprefix("http://")) as url:
+        curl = [tool("curl"), "-sS", "-w", "%{http_code}", "-o", os.devnull, "-T", str(sample.path), url + "/upload/"]
+        statuses = [
+            subprocess.run([*curl, *who], check=True, capture_output=True, text=True).stdout
+            for who in ((), ("-H", f"Authorization: Bearer {token}"))
+        ]
+    assert statuses == ["401", "201"]
+    assert digest(root / "sample") == sample.digest
+    assert [path for path in (folder / "body").rglob("*") if path.is_file()] == []
 
 
 def test_fields_come_through_as_they_were_sent(root: Path, tmp_path: Path) -> None:

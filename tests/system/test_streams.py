@@ -31,7 +31,7 @@ TIMEOUT_S = 30
 SUBSCRIBERS = 500
 END_S = 2.0  # what is promised of SIGTERM with open streams
 PROMPT_S = 0.1  # what is promised from a record to a subscriber
-TOKEN = "the operator's token"
+TOKEN = "the-operator's-token"
 OPTIONS = ("--operator-token", TOKEN)
 LOGS = "/events/logs?last=0"
 BOTH = "/events?topic=logs&topic=tail:app.log&last=0"

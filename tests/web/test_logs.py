@@ -16,7 +16,7 @@ from fileserve.web import logs
 from tests.asgi import Client, client_of
 from tests.web.test_events import PATIENCE_S, Subscriber, asking
 
-TOKEN = "the operator's token"
+TOKEN = "the-operator's-token"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 LEVELS = ("info", "warning", "error")
 log = logging.getLogger("fileserve.test")

@@ -10,7 +10,7 @@ import pytest
 from fileserve import Settings
 from tests.asgi import Answer, Client, client_of
 
-TOKEN = 'a token; of "32", characters = %41\\'
+TOKEN = 'a-token;of"32",characters=%41\\'
 COOKIE = f"fileserve_operator={quote(TOKEN, safe='')}"
 WATCHED = ["/live", "/events/logs", "/events?topic=logs", "/events?topic=tail:digits.txt&topic=logs"]
 

@@ -21,7 +21,7 @@ from tests.asgi import Client, client_of
 from tests.eventsource import EventSource
 from tests.web.test_events import PATIENCE_S, Scripted, Subscriber, asking, bare_scope, subscribed, take
 
-TOKEN = "the operator's token"
+TOKEN = "the-operator's-token"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 

@@ -29,7 +29,7 @@ from tests.asgi import Client, client_of
 from tests.web.conftest import LARGE
 from tests.web.test_events import PATIENCE_S, Subscriber, asking
 
-TOKEN = "the operator's token"
+TOKEN = "the-operator's-token"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 TRANSFERS = "/events/transfers"
 WINDOW_S = 0.2

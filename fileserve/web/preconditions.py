@@ -1,0 +1,63 @@
+"""What stands between a request to change a name and the change: its preconditions, and the right to replace.
+
+The same questions are asked twice: before the first byte of content is read, so that nobody sends a gigabyte in vain,
+and once more when the name is given, under a lock (RFC 9110 §13.2.2).
+"""
+
+import time
+from http import HTTPStatus
+
+from fileserve.semantics.conditional import Verdict, evaluate
+from fileserve.storage.errors import AlreadyExists
+from fileserve.storage.names import Name
+from fileserve.storage.reader import OpenFile
+from fileserve.web.access import Action, authorize
+from fileserve.web.describe import NS_PER_S, describe
+from fileserve.web.problems import Problem
+from fileserve.web.routes import NameRequest
+
+__all__ = ["check_preconditions", "is_asked", "look", "precondition_failed"]
+
+
+async def look(request: NameRequest, name: Name, *, parents: bool = False) -> OpenFile | None:
+    """Open what has *name* now, to be judged; raise the ``Problem`` unless the client may replace it."""
+    current = await request.site.changes.look(name, parents=parents)
+    if current is not None:
+        try:
+            await authorize(request.scope, Action.REPLACE)
+        except BaseException:
+            current.close()
+            raise
+    return current
+
+
+def check_preconditions(request: NameRequest, current: OpenFile | None, *, may_replace: bool = True) -> None:
+    """Return if the preconditions of *request* hold for the file *current*, or for none. Raises the 412 ``Problem``.
+
+    Raises ``AlreadyExists`` where there is a file and *may_replace* is false. Blocks for as long as a clock takes.
+    """
+    now_ns = time.time_ns()
+    representation = describe(current, request.name, request.site.settings, now_ns) if current is not None else None
+    verdict = evaluate(request.scope["method"], request.fields, representation, now_ns // NS_PER_S)
+    if verdict is not Verdict.PROCEED:
+        raise precondition_failed(str(representation.etag) if representation is not None else None)
+    if current is not None and not may_replace:
+        raise AlreadyExists
+
+
+def precondition_failed(etag: str | None) -> Problem:
+    """Return 412, with the entity tag of what is there: the client learns what it has missed without asking again."""
+    fields = {"etag": etag} if etag is not None else {}
+    return Problem(HTTPStatus.PRECONDITION_FAILED, "The file is not the one that the request means.", fields=fields)
+
+
+def is_asked(request: NameRequest, switch: str) -> bool:
+    """Return whether the query has the parameter *switch*, as ``?parents``, ``?parents=1`` or ``?parents=true``.
+
+    Raises:
+        Problem: 422, it has another value.
+    """
+    value = request.query.get(switch, "0")
+    if value not in ("", "1", "true", "0", "false"):
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{switch} is 1 or 0.")
+    return value in ("", "1", "true")
