@@ -61,6 +61,7 @@ MEASURES = (
     Measure("events_cpu", "CPU of 1,000 idle subscribers", "%"),
     Measure("events_p50", "from a line to its subscriber p50", "ms"),
     Measure("events_p99", "from a line to its subscriber p99", "ms"),
+    Measure("watched_cpu", "CPU of 200 downloads with 50 subscribers : without", "ratio"),
     Measure("client_cpu_1", "the client's own CPU, 1 stream", "CPU s/GiB"),
     Measure("client_cpu_16", "the client's own CPU, 16 streams", "CPU s/GiB"),
     Measure("client_busy_1", "client busy, 1 stream", "%"),

@@ -91,6 +91,7 @@ TARGETS = (
     Target("hashing", None, Bound.AT_LEAST, 0.9, 1.0),
     Target("events_memory", None, Bound.AT_MOST, 32, 24),
     Target("events_cpu", None, Bound.AT_MOST, 2, 1),
+    Target("watched_cpu", None, Bound.AT_MOST, 1.05, 1.02),
     Target("listing_memory", None, Bound.AT_MOST, 200, 150),
 )
 

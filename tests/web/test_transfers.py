@@ -27,6 +27,7 @@ from fileserve.web.tracking import Tracking
 from fileserve.web.transfers import open_transfers
 from tests.asgi import Client, client_of
 from tests.web.conftest import LARGE
+from tests.web.test_access import ACCOUNT, RIGHT
 from tests.web.test_events import PATIENCE_S, Subscriber, asking
 
 TOKEN = "the-operator's-token"
@@ -163,6 +164,13 @@ async def test_a_download_that_ends_well_is_complete(
     assert found["share"] == round(found["covered"] / found["length"], 4)
     assert {key: found[key] for key in expected} == expected
     assert records(caplog) == [found]
+
+
+async def test_who_is_known_by_name_is_told_by_it(served_root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with client_of(Settings(root=served_root, private=True, auth=(ACCOUNT,), weak_etag_ms=0)) as client:
+        await client.get("/download/digits.txt", RIGHT)
+        await client.state["site"].tracking.close()
+    assert [record["client"] for record in records(caplog)] == ["anna"]
 
 
 @pytest.mark.parametrize(
