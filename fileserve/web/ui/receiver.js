@@ -17,33 +17,31 @@ export function topicOf(kind, path) {
 
 export class Receiver {
   #address;
-  #parameters;
   #topics = new Map(); // topic → {event name, "" for unnamed messages: function of its data}
   #left = new Set(); // topics whose place is in the last id, and is not to be gone on from
   #source = null;
   #lastId = "";
   #failures = 0;
-  #retry = 0;
-  #isReopening = false;
+  #opening = 0; // the timer of the next attempt
   #tell;
 
-  /** *parameters* are those of the topics. *tell* is called with what has become of the connection: {is: "connecting" | "live" | "waiting", reason, until}. */
-  constructor(address, parameters, tell) {
+  /** *address* has the parameters of the topics in its query. *tell* is called with what becomes of the connection:
+   *  {is: "connecting" | "live" | "waiting", reason: the status of a refusal, until: when it is tried again}. */
+  constructor(address, tell) {
     this.#address = address;
-    this.#parameters = parameters;
     this.#tell = tell;
   }
 
   /** Watch *topic* too. *handlers*: what to do with its events, by their names without the topic. */
   watch(topic, handlers) {
     this.#topics.set(topic, handlers);
-    this.#reopen();
+    this.#openIn(0);
   }
 
   /** Watch *topic* no longer, and forget where it was. */
   leave(topic) {
     this.over(topic);
-    this.#reopen();
+    this.#openIn(0);
   }
 
   /** Take note that *topic* has ended: the server tells no more of it, and of the others as before. */
@@ -55,7 +53,6 @@ export class Receiver {
   /** Connect now, whatever was planned. */
   open() {
     this.close();
-    this.#isReopening = false;
     this.#tell({ is: "connecting" });
     const source = new EventSource(this.#url());
     this.#source = source;
@@ -72,22 +69,21 @@ export class Receiver {
 
   /** Be connected no longer. */
   close() {
-    clearTimeout(this.#retry);
-    this.#retry = 0;
+    clearTimeout(this.#opening);
+    this.#opening = 0;
     this.#source?.close();
     this.#source = null;
   }
 
   /** Say whether the next attempt is still to come, so that there may be a reason to hurry it. */
   get isWaiting() {
-    return this.#retry !== 0;
+    return this.#opening !== 0;
   }
 
-  /** Connect once for all topics that come and go in this turn. */
-  #reopen() {
-    if (this.#isReopening) return;
-    this.#isReopening = true;
-    queueMicrotask(() => this.open());
+  /** Connect after *wait* ms: with none once for all topics that come and go in this turn. */
+  #openIn(wait) {
+    clearTimeout(this.#opening);
+    this.#opening = setTimeout(() => this.open(), wait);
   }
 
   #take(event, handle) {
@@ -97,12 +93,14 @@ export class Receiver {
   }
 
   #url() {
-    const query = new URLSearchParams([...this.#topics.keys()].map((topic) => ["topic", topic]));
+    const [path, parameters] = this.#address.split("?");
+    const query = new URLSearchParams(parameters);
+    for (const topic of this.#topics.keys()) query.append("topic", topic);
     const ids = new URLSearchParams(this.#lastId);
-    const kept = new URLSearchParams([...ids].filter(([topic]) => this.#topics.has(topic) && !this.#left.has(topic)));
-    for (const [name, value] of Object.entries(this.#parameters)) query.set(name, value);
-    if (kept.size) query.set("last_event_id", kept);
-    return `${this.#address}?${query}`;
+    const isKept = ([topic]) => this.#topics.has(topic) && !this.#left.has(topic);
+    const kept = new URLSearchParams([...ids].filter(isKept)).toString();
+    if (kept) query.set("last_event_id", kept);
+    return `${path}?${query}`;
   }
 
   async #failed(source) {
@@ -118,7 +116,7 @@ export class Receiver {
   #wait(reason) {
     const wait = Math.min(LONGEST_MS, FIRST_MS * 2 ** this.#failures) * (0.75 + Math.random() / 2);
     this.#failures += 1;
-    this.#retry = setTimeout(() => this.open(), wait);
+    this.#openIn(wait);
     this.#tell({ is: "waiting", until: Date.now() + wait, reason });
   }
 
