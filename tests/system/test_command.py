@@ -295,7 +295,7 @@ def test_the_printed_link_lets_the_operator_in(workers: str, root: Path) -> None
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_token_that_was_set_is_not_repeated(workers: str, root: Path, tmp_path: Path) -> None:
-    token = "set by the operator"
+    token = "set-by-the-operator"
     command = (*FILESERVE, "serve", str(root), "--port", "0", "--workers", workers)
     with running(*command, folder=tmp_path, FILESERVE_OPERATOR_TOKEN=token) as server:
         assert link_of(server) == f"{server.url}/live?token=..."
