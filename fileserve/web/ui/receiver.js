@@ -19,7 +19,7 @@ export class Receiver {
   #address;
   #topics = new Map(); // topic → {event name, "" for unnamed messages: function of its data}
   #left = new Set(); // topics whose place is in the last id, and is not to be gone on from
-  #source = null;
+  #sources = []; // the last one counts; those before it end when it has begun, so that what is computed for them goes on
   #lastId = "";
   #failures = 0;
   #opening = 0; // the timer of the next attempt
@@ -52,17 +52,18 @@ export class Receiver {
 
   /** Connect now, whatever was planned. */
   open() {
-    this.close();
+    clearTimeout(this.#opening);
+    this.#opening = 0;
     this.#tell({ is: "connecting" });
     const source = new EventSource(this.#url());
-    this.#source = source;
+    this.#sources.push(source);
     this.#lastId = new URL(source.url).searchParams.get("last_event_id") ?? "";
     this.#left.clear();
-    source.onopen = () => this.#tell({ is: "live" });
+    source.onopen = () => this.#opened(source);
     source.onerror = () => this.#failed(source);
     for (const [topic, handlers] of this.#topics) {
       for (const [name, handle] of Object.entries(handlers)) {
-        source.addEventListener(name ? `${topic}:${name}` : topic, (event) => this.#take(event, handle));
+        source.addEventListener(name ? `${topic}:${name}` : topic, (event) => this.#take(source, event, handle));
       }
     }
   }
@@ -71,8 +72,7 @@ export class Receiver {
   close() {
     clearTimeout(this.#opening);
     this.#opening = 0;
-    this.#source?.close();
-    this.#source = null;
+    for (const source of this.#sources.splice(0)) source.close();
   }
 
   /** Say whether the next attempt is still to come, so that there may be a reason to hurry it. */
@@ -86,7 +86,18 @@ export class Receiver {
     this.#opening = setTimeout(() => this.open(), wait);
   }
 
-  #take(event, handle) {
+  #isLast(source) {
+    return source === this.#sources.at(-1);
+  }
+
+  #opened(source) {
+    if (!this.#isLast(source)) return;
+    for (const former of this.#sources.splice(0, this.#sources.length - 1)) former.close();
+    this.#tell({ is: "live" });
+  }
+
+  #take(source, event, handle) {
+    if (!this.#isLast(source)) return; // the last one tells it too
     if (event.lastEventId) this.#lastId = event.lastEventId;
     this.#failures = 0;
     handle(event.data);
@@ -106,9 +117,10 @@ export class Receiver {
   async #failed(source) {
     const wasRefused = source.readyState === EventSource.CLOSED;
     source.close();
-    if (source !== this.#source) return;
+    if (!this.#isLast(source)) return;
     const { status, detail } = wasRefused ? await whyRefused(source.url) : { status: 0 };
-    if (source !== this.#source) return;
+    if (!this.#isLast(source)) return;
+    this.close();
     if (NOT_UNDERSTOOD.includes(status) && this.#blame(detail)) this.open();
     else this.#wait(status);
   }
