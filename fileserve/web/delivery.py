@@ -94,6 +94,10 @@ class Text:
         if start < stop:
             yield self._data[start:stop]
 
+    def read_at_once(self, offset: int, count: int) -> bytes:
+        """Return *count* bytes at *offset*, or fewer at the end."""
+        return self._data[offset : offset + count]
+
     async def read(self, offset: int, count: int) -> bytes:
         """Return *count* bytes at *offset*, or fewer at the end."""
         return self._data[offset : offset + count]
