@@ -36,7 +36,7 @@ from fileserve.storage.names import Name, parse_name
 from fileserve.storage.reader import OpenFile
 from fileserve.storage.root import Root
 from tests.hostile import HOSTILE, SECRET
-from tests.storage.conftest import AWKWARD, OpenRoot, Served, content
+from tests.storage.conftest import AWKWARD, OpenRoot, Served, content, no_descriptors_left
 
 NEW: Name = (b"new.bin",)
 OLD: Name = (b"plain.txt",)
@@ -477,6 +477,22 @@ async def test_memory_holds_two_batches_while_the_disk_is_slow(
         assert staged.size <= 9 * 65536
         may_go_on.set()
         await sending
+
+
+async def test_memory_does_not_fill_with_tiny_chunks(changes: Changes) -> None:
+    with await changes.stage(NEW, Need()) as staged:
+        for _ in range(5000):
+            await staged.write(b"xy")
+            assert len(staged._batch) < 512
+
+
+async def test_without_descriptors_nothing_is_left(changing: Served, changes: Changes) -> None:
+    with await changes.stage(OLD, Need()) as staged:
+        await staged.write(b"new")
+        await staged.finish()
+        with no_descriptors_left(), pytest.raises(Busy):
+            await staged.commit(take_any)
+        assert (await staged.commit(take_any)).replaced
 
 
 @pytest.mark.parametrize("step", ["stage", "write", "flush", "commit"])
