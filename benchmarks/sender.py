@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from benchmarks.client import Address, Exchanged, WrongAnswer
 
 MIB = 1024 * 1024
-_BOUNDARY = b"benchmark"
+_BOUNDARY = b"------------------------d74496d66958873eQzXc"  # as long as those of curl and of browsers
 
 
 @dataclass(frozen=True, slots=True)
