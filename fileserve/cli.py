@@ -14,6 +14,7 @@ from fileserve.settings import Settings, SettingsError, load_settings, option
 from fileserve.storage.names import quote_name
 
 USAGE_ERROR = 2
+_METAVARS = {"auth": "NAME:HASH", "writable": "FOLDER"}
 EXAMPLES = """\b
 Examples:
   fileserve serve                       the current directory on http://127.0.0.1:8000
@@ -83,8 +84,8 @@ def _metavar(name: str, annotation: object) -> str:
     """Say what a value looks like, after the setting's type."""
     if name.endswith("_ms"):
         return "MILLISECONDS"
-    if name == "auth":
-        return "NAME:HASH"
+    if name in _METAVARS:
+        return _METAVARS[name]
     return {ByteSize: "SIZE", int: "NUMBER", float: "SECONDS", str: "TEXT"}.get(annotation, "PATH")  # type: ignore[call-overload, no-any-return]
 
 

@@ -77,6 +77,18 @@ def _split(value: object) -> object:
     return tuple(value.split()) if isinstance(value, str) else value
 
 
+def _split_lines(value: object) -> object:
+    """Take several values from one text, each on a line of its own."""
+    return tuple(value.splitlines()) if isinstance(value, str) else value
+
+
+def _check_writable(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if value.startswith("/") or not {"", ".", ".."}.isdisjoint(value.removesuffix("/").split("/")):
+            raise ValueError("write the path of a folder below the served directory, such as incoming/photos")
+    return values
+
+
 def _check_auth(values: tuple[str, ...]) -> tuple[str, ...]:
     if not all(_ACCOUNT.fullmatch(value) for value in values):
         raise ValueError("write NAME:HASH, as fileserve hash-password NAME prints it, in single quotes")
@@ -211,6 +223,9 @@ class Settings(BaseSettings):
     )
     delete: bool = Field(False, description="Let files and empty directories be deleted.")
     move: bool = Field(False, description="Let files and directories be moved and renamed.")
+    writable: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_lines), AfterValidator(_check_writable)] = (
+        Field((), description="Folder below which alone anything may be changed; may be repeated. Without one, all.")
+    )
     upload_bytes: ByteSize = Field(ByteSize(0), description="Bytes of one uploaded file; more is 413; 0 is no limit.")
     form_bytes: ByteSize = Field(ByteSize(0), description="Bytes of one uploaded form; more is 413; 0 is no limit.")
     existing: Literal["refuse", "rename", "replace"] = Field(
@@ -344,7 +359,7 @@ def load_settings(**arguments: object) -> Settings:
 
 
 def _as_text(value: object) -> str:
-    return " ".join(value) if isinstance(value, tuple) else str(value)
+    return "\n".join(value) if isinstance(value, tuple) else str(value)
 
 
 def option(name: str) -> str:

@@ -68,7 +68,8 @@ class Committed:
 
 
 def check_room(target: Target, need: Need) -> None:
-    """Raise what ``open_draft`` would raise for want of a directory or of space."""
+    """Raise what ``open_draft`` would raise for want of a right, a directory or space."""
+    target.check()
     with target.nearest() as directory, os_errors_of_changes():
         _check_space(directory, need.length or need.room, need.keep_free)
 
