@@ -41,7 +41,7 @@ ENVIRONMENT_PREFIX = "FILESERVE_"
 CONFIGURATION_FILE = "fileserve.toml"
 KIB = 1024
 SQLITE_MAGIC = b"SQLite format 3\0"
-TOKEN_LENGTH = 16
+BEARER_CHARACTERS = 16
 _ACCOUNT = re.compile(
     r"[^:\s]+:\$argon2(?:id|i|d)\$v=[0-9]+\$m=[0-9]+,t=[0-9]+,p=[0-9]+\$[A-Za-z0-9+/]{11,}\$[A-Za-z0-9+/]{16,}"
 )
@@ -98,9 +98,9 @@ def _check_auth(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
-def _check_token(value: str) -> str:
-    if value and (len(value) < TOKEN_LENGTH or not value.isascii() or not value.isprintable() or " " in value):
-        raise ValueError(f"a token has {TOKEN_LENGTH} printable ASCII characters at least, and no space")
+def _check_bearer(value: str) -> str:
+    if value and (len(value) < BEARER_CHARACTERS or not value.isascii() or not value.isprintable() or " " in value):
+        raise ValueError(f"a token has {BEARER_CHARACTERS} printable ASCII characters at least, and no space")
     return value
 
 
@@ -207,7 +207,7 @@ class Settings(BaseSettings):
         description="Name and password hash of somebody who may change files, from hash-password; may be repeated. "
         "Reading stays open to everybody without --private.",
     )
-    token: Annotated[str, AfterValidator(_check_token)] = Field(
+    token: Annotated[str, AfterValidator(_check_bearer)] = Field(
         "",
         repr=False,
         description="Bearer token that gives the same rights; the environment keeps it from the list of processes.",
