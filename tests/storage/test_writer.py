@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from fileserve import disk
 from fileserve.storage import draft as draft_module
 from fileserve.storage.changes import Changes
 from fileserve.storage.draft import Committed, Need
@@ -36,6 +35,7 @@ from fileserve.storage.names import Name, parse_name
 from fileserve.storage.reader import OpenFile
 from fileserve.storage.root import Root
 from tests.hostile import HOSTILE, SECRET
+from tests.pool import settle
 from tests.storage.conftest import AWKWARD, OpenRoot, Served, content, no_descriptors_left
 
 NEW: Name = (b"new.bin",)
@@ -71,13 +71,6 @@ def ended(changing: Served) -> Iterator[None]:
     yield
     settle()
     assert leftovers(changing.path) == []
-
-
-def settle() -> None:
-    """Wait until the pool has done what it was given: each of its four threads comes to one place."""
-    place = threading.Barrier(4)
-    for done in [disk.submit_change(place.wait, 10) for _ in range(4)]:
-        done.result(10)
 
 
 def leftovers(path: Path) -> list[Path]:
