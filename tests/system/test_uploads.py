@@ -259,7 +259,7 @@ def test_a_server_killed_in_a_step_of_a_replacement_leaves_the_old_file(
 
 def test_a_start_leaves_alone_what_another_process_still_writes(root: Path) -> None:
     """On a file system without unnamed files; an old process drains while a new one starts."""
-    # A flag that nobody knows: the directory itself is opened for writing, and refused, as by a kernel without O_TMPFILE.
+    # A flag that nobody knows: the directory itself is opened for writing, and refused, as by an old kernel.
     script = "import os; os.O_TMPFILE = 1 << 30; from fileserve.cli import main; main()"
     with (
         running(sys.executable, "-c", script, "serve", str(root), "--port", "0", *OPTIONS) as old,
