@@ -129,6 +129,7 @@ def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
 def test_changes_may_be_switched_on_where_it_is_known_who_makes_them(arguments: tuple[str, ...], root: Path) -> None:
     with serving(root, *arguments) as server:
         assert server.process.poll() is None
+        assert f"curl -fT FILE {server.url}/upload/" in server.log.read_text()
 
 
 def test_a_hash_is_made_of_what_is_piped_in_and_lets_in(root: Path, tmp_path: Path) -> None:
