@@ -10,9 +10,10 @@ from fileserve.semantics.plan import ResponsePlan, plan_download
 from fileserve.semantics.representation import Representation
 from fileserve.semantics.validators import EntityTag
 from fileserve.storage.reader import FileRegion
+from fileserve.web.content import Content
 from fileserve.web.problems import Problem
 from fileserve.web.routes import NameRequest
-from fileserve.web.transfer import Content, Transfer
+from fileserve.web.transfer import Transfer
 
 Disposition = Literal["attachment", "inline"]
 Fields = tuple[tuple[bytes, bytes], ...]

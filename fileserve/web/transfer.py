@@ -14,9 +14,9 @@ pages, which a rewrite in place changes unseen; where files are rewritten under 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from starlette.types import Receive, Scope, Send
 
@@ -24,6 +24,7 @@ from fileserve.semantics.plan import ResponsePlan
 from fileserve.semantics.ranges import Span
 from fileserve.storage.errors import ContentChanged, StorageError
 from fileserve.storage.reader import FileRegion
+from fileserve.web.content import Content
 from fileserve.web.pieces import End
 from fileserve.web.presence import ClientLeft, disconnected
 from fileserve.web.problems import problem_of
@@ -42,36 +43,6 @@ QUICK_S = 0.02  # a stretch that takes no longer was sent without much waiting
 
 
 Origin: TypeAlias = tuple[NameRequest, str]  # who asked, and by which route
-
-
-class Regions(Protocol):
-    """An asynchronous iterator of regions that is closed when no more are wanted: a generator, or something lighter."""
-
-    def __aiter__(self) -> AsyncIterator[bytes | FileRegion]: ...
-
-    async def __anext__(self) -> bytes | FileRegion: ...
-
-    async def aclose(self) -> None:
-        """Give back what the next region would need."""
-
-
-class Content(Protocol):
-    """What a transfer sends the bytes of: one open file, or an archive of many."""
-
-    def regions(self, start: int, stop: int) -> Regions:
-        """Yield what makes up the content from *start* to *stop*; a region is good until the next is asked for."""
-
-    def read_at_once(self, offset: int, count: int) -> bytes | None:
-        """Return *count* bytes at *offset* if that takes no waiting, or fewer where the content ends before."""
-
-    async def read(self, offset: int, count: int) -> bytes:
-        """Return *count* bytes at *offset*, or fewer where the content ends before."""
-
-    def check_unchanged(self) -> None:
-        """Raise ``ContentChanged`` if what was sent last is not what it was when the content was opened."""
-
-    def close(self) -> None:
-        """Give back what the content holds."""
 
 
 class Transfer:
