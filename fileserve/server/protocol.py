@@ -13,7 +13,8 @@ and ``scope["extensions"]["fileserve"]`` with these entries:
 
 Where the peer is a trusted proxy, ``client`` and ``scheme`` of the scope are those that it forwards.
 
-Each override says what of uvicorn it leans on; `tests/server/test_contract.py` fails when that changes. Left out: HTTP/2.
+Each override says what of uvicorn it leans on; `tests/server/test_contract.py` fails when that changes. Left out:
+HTTP/2.
 """
 
 import asyncio
