@@ -11,10 +11,8 @@ and ``scope["extensions"]["fileserve"]`` with these entries:
 - ``leaving``: an `asyncio.Event`, set when balancers should turn away; each connection ends after its response
 - ``draining``: an `asyncio.Event`, set when the server has begun to shut down; streams end themselves then
 
-Where the peer is a trusted proxy, ``client`` and ``scheme`` of the scope are those that it forwards.
-
-Each override says what of uvicorn it leans on; `tests/server/test_contract.py` fails when that changes. Left out:
-HTTP/2.
+Where the peer is a trusted proxy, ``client`` and ``scheme`` of the scope are those that it forwards. Each override says
+what of uvicorn it leans on; `tests/server/test_contract.py` fails when that changes. Left out: HTTP/2.
 """
 
 import asyncio
