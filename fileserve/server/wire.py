@@ -48,11 +48,14 @@ class Wire:
         if self.sender is not None:
             self.sender.release()
 
-    def lose(self, rests: Rests) -> None:
-        """Note that the connection is lost: its descriptor may soon be another's. *rests* looks after what is left."""
+    def lose(self, rests: Rests, *, is_answered: bool) -> None:
+        """Note that the connection is lost: its descriptor may soon be another's.
+
+        Where all requests are answered, *rests* looks after what is left of the last answer, whoever has closed.
+        """
         if not self._lost:
             self._left_over = sockets.unacknowledged(self._sock)  # the transport has dropped its own
-            if self._left_over and self.joining.is_done and not self._stalled:
+            if self._left_over and is_answered and not self._stalled:
                 self._rest = rests.keep(self._sock, self._left_over)
         self._lost = True
         if self.sender is not None:
