@@ -17,7 +17,7 @@ from tests.web.test_live import MODULES, Page
 
 UI = files("fileserve.web") / "ui"
 OWN = sorted(path.name for path in (UI / "uploads").iterdir() if path.name.endswith(".js"))
-UPLOAD = {"upload": True}
+UPLOAD: dict[str, Any] = {"upload": True}
 KNOWN = UPLOAD | {"auth": (ACCOUNT,)}
 
 
