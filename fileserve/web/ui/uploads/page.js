@@ -62,14 +62,13 @@ function within(folders) {
   return [told.folder, ...folders].filter(Boolean).join("/");
 }
 
-/** Queue *file*, or give it to the upload that misses it; return how many that makes. One that is on its way stays alone. */
+/** Queue *file*, or give it to the upload that misses it; return how many that makes: none of one that is on its way. */
 function queued(folder, file) {
-  const isSame = (upload) => upload.folder === folder && upload.name === file.name;
-  const missing = queue.in("missing").find(isSame);
-  if (missing?.give(file)) return 1;
-  const under = queue.in("going", "resting", "paused", "waiting").find(isSame);
-  if (under) return 0;
-  queue.add(new Upload(site, folder, file.name, file, file));
+  const same = queue.named(folder, file.name);
+  if (same && !["missing", "refused"].includes(same.state)) return 0;
+  if (same?.give(file)) return 1;
+  same?.cancel();
+  changed(new Upload(site, folder, file.name, file, file));
   return 1;
 }
 
@@ -79,9 +78,9 @@ function chooseAgain(upload) {
   field.type = "file";
   field.addEventListener("change", () => {
     const [file] = field.files;
-    if (upload.state === "refused") queue.add(new Upload(site, upload.folder, file.name, file, file));
-    if (upload.state === "refused") upload.cancel();
-    else if (!upload.give(file)) announce(upload.reason.sentence);
+    if (upload.give(file)) return;
+    if (upload.state === "missing") announce(upload.reason.sentence);
+    else queued(upload.folder, file);
   });
   field.click();
 }
@@ -94,8 +93,7 @@ async function remember() {
     if (!answer?.ok) continue;
     const upload = new Upload(site, record.folder, record.name, record);
     upload.sent = Number(answer.headers.get("upload-offset"));
-    queue.add(upload);
-    panel.changed(upload, false);
+    changed(upload);
   }
 }
 

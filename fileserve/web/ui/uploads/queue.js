@@ -7,11 +7,7 @@ export class Queue {
   #in = Object.fromEntries(STATES.map((state) => [state, new Set()]));
   #stateOf = new Map();
 
-  add(upload) {
-    this.moved(upload);
-  }
-
-  /** Take that *upload* may be in another state; return whether it is. */
+  /** Take that *upload* is new, or may be in another state; return whether it is. */
   moved(upload) {
     const before = this.#stateOf.get(upload);
     if (before === upload.state) return false;
@@ -26,6 +22,14 @@ export class Queue {
   /** Return the uploads in any of *states*, each in the order in which they came to be so. */
   in(...states) {
     return states.flatMap((state) => [...this.#in[state]]);
+  }
+
+  /** Return the upload of *name* to *folder* that is not done yet. */
+  named(folder, name) {
+    for (const upload of this.#stateOf.keys()) {
+      if (upload.name === name && upload.folder === folder && upload.state !== "done") return upload;
+    }
+    return null;
   }
 
   get size() {
