@@ -22,7 +22,7 @@ __all__ = ["check_preconditions", "is_asked", "look", "precondition_failed"]
 async def look(request: NameRequest, name: Name, *, parents: bool = False) -> OpenFile | None:
     """Open what has *name* now, to be judged; raise the ``Problem`` unless the client may replace it."""
     current = await request.site.changes.look(name, parents=parents)
-    if current is not None:
+    if current is not None and request.fields.get("if-none-match") != "*":  # which asks to replace nothing: 412
         try:
             await authorize(request.scope, Action.REPLACE)
         except BaseException:

@@ -247,7 +247,7 @@ def test_of_a_name_that_is_taken_the_person_decides(
     with serving(root, "--upload", *(["--replace"] if way == "Replace" else [])) as server:
         visit(page, server.url)
         choose(page, outside / "taken.txt")
-        expect(row(page, "taken.txt")).to_contain_text("There is a file of this name already.")
+        expect(row(page, "taken.txt")).to_contain_text("The name is taken.")
         press(page, way, "taken.txt")
         if way == "Skip":
             expect(page.locator("#queue")).to_be_hidden()

@@ -147,6 +147,9 @@ async def test_preconditions_are_judged_before_the_content_is_read(
         pytest.param({}, "new", {"content-length": str(1 << 59)}, 507, id="larger_than_this_disk"),
         pytest.param({"keep_free": 1 << 59}, "new", {}, 507, id="more_is_to_be_kept_free"),
         pytest.param({"replace": False}, "digits.txt", {}, 403, id="replacing_is_switched_off"),
+        pytest.param(
+            {"replace": False}, "digits.txt", {"if-none-match": "*"}, 412, id="creating_only_replaces_nothing"
+        ),
         pytest.param({"upload": False, "replace": False}, "new", {}, 403, id="uploading_is_switched_off"),
         pytest.param({"token": "t0ken-of-sixteen-characters"}, "new", {}, 401, id="unknown_client"),
         pytest.param({}, "new", {"sec-fetch-site": "cross-site"}, 403, id="page_of_another_site"),

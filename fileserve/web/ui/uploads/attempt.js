@@ -17,7 +17,7 @@ export class Attempt {
   }
 
   /**
-   * Send *file* as *upload* says, which has `folder`, `name` and `metadata`. Of *on*, `moved` is called with the bytes
+   * Send *file* as *upload* says, which has `folder`, `name` and `replaces`. Of *on*, `moved` is called with the bytes
    * that are sent, and then `failed` with an error, or `ended`.
    */
   async begin(file, upload, on) {
@@ -30,12 +30,15 @@ export class Attempt {
       if (this.#isOver) return;
       this.#client = new tus.Upload(file, {
         endpoint,
-        metadata: upload.metadata,
+        metadata: { filename: upload.name, ...(upload.folder && { dir: upload.folder }) },
         chunkSize: CHUNK,
         retryDelays: null, // when to try again is told to the person, and so decided here
         urlStorage: memory,
         fingerprint: async () => memory.fingerprint(upload),
         removeFingerprintOnSuccess: true,
+        onBeforeRequest: (request) => {
+          if (request.getMethod() === "POST" && !upload.replaces) request.setHeader("If-None-Match", "*");
+        },
         onAfterResponse: keepWhatIsThere,
         onProgress: (sent) => this.#isOver || on.moved(sent),
         onError: failed,

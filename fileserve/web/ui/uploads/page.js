@@ -93,7 +93,8 @@ async function remember() {
     if (!answer?.ok) continue;
     const upload = new Upload(site, record.folder, record.name, record);
     upload.sent = Number(answer.headers.get("upload-offset"));
-    changed(upload);
+    if (upload.sent < upload.size) changed(upload);
+    else site.memory.removeUpload(record.key); // stored, by now at the latest: the server makes sure before it says so
   }
 }
 

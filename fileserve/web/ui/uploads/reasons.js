@@ -3,6 +3,7 @@
 import { size } from "../format.js";
 
 const LONGEST_DETAIL = 300;
+const NO_FOLDER = "There is no such directory.";
 const LONG_BYTES = /\b(\d{4,}) bytes\b/g;
 
 /** What the server answered, where something else than tus-js-client asked. */
@@ -27,14 +28,14 @@ export class Unreadable extends Error {}
  */
 export function reasonOf(error) {
   if (error instanceof Unreadable) return { is: "unreadable", sentence: "The file on this computer has changed, or is gone. Choose it again." };
-  const { status, method, body } = answered(error);
+  const { status, method, body, offset } = answered(error);
   const detail = detailOf(body);
   if (status === 0) return { is: "away", sentence: navigator.onLine ? "The server cannot be reached." : "The network is away." };
   if (method === "PATCH" && (status === 404 || status === 410)) return { is: "gone", sentence: "The server has forgotten this upload; it begins again." };
-  if (method === "PATCH" && status === 409 && !isTaken(detail)) return { is: "busy", sentence: "Finding out how much the server has." };
+  if (method === "PATCH" && status === 409 && offset) return { is: "busy", sentence: "Finding out how much the server has." };
   if (status in BUSY) return { is: "busy", sentence: BUSY[status] };
-  if (status === 409 && /directory is missing|no such directory/i.test(detail)) return { is: "refused", sentence: "The folder is gone. Reload the page." };
-  if (status === 409 || status === 412) return { is: "taken", sentence: "There is a file of this name already." };
+  if (status === 412 || (status === 409 && detail !== NO_FOLDER)) return { is: "taken", sentence: "The name is taken." };
+  if (status === 409) return { is: "refused", sentence: "The folder is gone. Reload the page." };
   if (status in REFUSED) return { is: "refused", sentence: joined(REFUSED[status], detail) };
   if (status >= 500) return { is: "busy", sentence: `The server has a problem (${status}).` };
   return { is: "refused", sentence: joined(`The server does not take this (${status}).`, detail) };
@@ -65,11 +66,12 @@ function answered(error) {
   if (error instanceof Refused) return error;
   if (error.causingError instanceof Refused) return error.causingError;
   const response = error.originalResponse;
-  return { status: response?.getStatus() ?? 0, method: error.originalRequest?.getMethod() ?? "", body: response?.getBody() ?? "" };
-}
-
-function isTaken(detail) {
-  return /taken|exists/i.test(detail);
+  return {
+    status: response?.getStatus() ?? 0,
+    method: error.originalRequest?.getMethod() ?? "",
+    body: response?.getBody() ?? "",
+    offset: response?.getHeader("Upload-Offset"),
+  };
 }
 
 function detailOf(body) {

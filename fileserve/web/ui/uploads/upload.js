@@ -14,6 +14,7 @@ const MOST_NAMES = 100;
  */
 export class Upload {
   state;
+  replaces = false; // what has its name
   sent = 0;
   reason = null; // of reasons.js, when it rests or is refused
   until = 0; // ms since 1970: when it has rested
@@ -24,7 +25,6 @@ export class Upload {
   #rests = 0;
   #timer = 0;
   #renames = 0; // how many names were tried, when both are to be kept
-  #replaces = false;
 
   /** *site* is that of an Attempt, and has `changed`, which is called with an upload when it is another. */
   constructor(site, folder, name, { size, lastModified }, file = null) {
@@ -32,12 +32,6 @@ export class Upload {
     this.#site = site;
     this.#file = file;
     this.state = file ? "waiting" : "missing";
-  }
-
-  /** What the server is told of it. */
-  get metadata() {
-    const dir = this.folder ? { dir: this.folder } : {};
-    return { filename: this.name, ...dir, ...(this.#replaces ? { existing: "replace" } : {}) };
   }
 
   /** Send it; the queue says when. */
@@ -72,14 +66,16 @@ export class Upload {
   }
 
   /** Store it beside the file that has its name. */
-  keepBoth() {
+  async keepBoth() {
+    await giveUp(this, this.#site); // what was begun would get the other name
     this.#rename();
     this.again();
   }
 
   /** Store it in the place of the file that has its name. */
-  replace() {
-    this.#replaces = true;
+  async replace() {
+    await giveUp(this, this.#site); // what was begun was not to replace anything
+    this.replaces = true;
     this.again();
   }
 
@@ -120,6 +116,7 @@ export class Upload {
     this.pace.reset();
     const { is } = this.reason;
     if (is === "taken" && this.#renames > 0 && this.#renames < MOST_NAMES) {
+      await giveUp(this, this.#site);
       this.#rename();
       this.start();
     } else if (is === "gone") {
