@@ -4,7 +4,7 @@ BIN := .venv/bin
 SIZE ?= 1GiB
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run test check bench fmt sample setup constraints clean
+.PHONY: run test check bench fmt sample setup constraints vendor clean
 
 run: .venv/stamp  ## serve data/ on http://127.0.0.1:8000
 	@$(BIN)/fileserve serve data
@@ -40,6 +40,14 @@ setup: .venv/stamp  ## make .venv
 constraints: .venv/stamp  ## write constraints.txt anew from the newest versions that pyproject.toml allows
 	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable . --group dev
 	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt
+
+vendor:  ## fetch the browser's tus client anew, as fileserve/web/ui/vendor/README.md says
+	@set -eu; cd fileserve/web/ui/vendor; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	set -- $$(sed -n 's/^| `tus.min.js` |.*`\(tus-js-client\)` | \([0-9.]*\) | `\([0-9a-f]*\)`.*/\1@\2 \3/p' README.md); \
+	npm pack --silent --pack-destination "$$folder" "$$1" >/dev/null; \
+	tar -xzf "$$folder"/*.tgz -C "$$folder"; \
+	echo "$$2  $$folder/package/dist/tus.min.js" | sha256sum --check --quiet; \
+	cp "$$folder/package/dist/tus.min.js" tus.min.js; cp "$$folder/package/LICENSE" tus.LICENSE; echo "$$1 is as the README says"
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -47,7 +47,7 @@ _ACCOUNT = re.compile(
 )
 OWN_PATHS = (
     *("api", "archive", "browse", "chat", "checksum", "docs"),
-    *("download", "events", "live", "ui", "upload", "uploads"),
+    *("download", "events", "live", "sign-in", "ui", "upload", "uploads"),
 )
 
 

@@ -63,11 +63,25 @@ async def authorize(scope: Scope, action: Action) -> None:
         refuse_cross_site(scope)
         if not getattr(site.settings, action.value):
             raise Problem(HTTPStatus.FORBIDDEN, f"Nobody may {action.value} here; it is switched off.")
-        if not site.credentials.exist:
-            return _refuse_rebound(scope)
-    elif not site.settings.private or _is_token(site, *_shown_tokens(scope)):
+        return await _ask_who(scope, site)
+    if not site.settings.private or _is_token(site, *_shown_tokens(scope)):
         return
     await _identify(scope, site)
+
+
+async def may(scope: Scope, action: Action) -> bool:
+    """Say whether the client may do *action*, which changes files, and ask nobody: for what a page offers.
+
+    Who comes by a link of another site is offered the same; it is the change itself that such a page may not send.
+    """
+    site = site_of(scope)
+    if not getattr(site.settings, action.value):
+        return False
+    try:
+        await _ask_who(scope, site)
+    except Problem:
+        return False
+    return True
 
 
 def require_token(scope: Scope, *shown: str) -> None:
@@ -116,6 +130,13 @@ def refuse_cross_site(scope: Scope) -> None:
     is_foreign = "origin" in fields and not _is_own(fields["origin"].lower(), fields.get("host", "").lower())
     if is_foreign or fields.get("sec-fetch-site") == "cross-site":
         raise Problem(HTTPStatus.FORBIDDEN, "A page of another site sent this request.")
+
+
+async def _ask_who(scope: Scope, site: Site) -> None:
+    """Return if whoever asks may change what the settings switch on."""
+    if site.credentials.exist:
+        return await _identify(scope, site)
+    _refuse_rebound(scope)
 
 
 async def _identify(scope: Scope, site: Site) -> None:

@@ -24,6 +24,7 @@ from fileserve.web.downloads import download
 from fileserve.web.files import files
 from fileserve.web.forms import post
 from fileserve.web.live import live
+from fileserve.web.offering import sign_in
 from fileserve.web.openapi_changes import OPERATIONS
 from fileserve.web.opening import open_site
 from fileserve.web.operator import behind_link
@@ -52,6 +53,7 @@ ASKED_WITHIN = {  # routes that know only by their topic or their query whether 
 CHANGES = {
     (b"/upload", "PUT"): Operation(Action.UPLOAD, put),
     (b"/upload", "POST"): Operation(Action.UPLOAD, post),
+    (b"/sign-in", "GET"): Operation(Action.UPLOAD, sign_in),
     (b"/api/files", "DELETE"): Operation(Action.DELETE, delete),
     (b"/api/files", "MKCOL"): Operation(Action.UPLOAD, make_directory),
     (b"/api/files", "MOVE"): Operation(Action.MOVE, move),

@@ -2,12 +2,17 @@
 
 Styles and icon are linked with the version in their query and may be kept for a day. Modules import each other by
 their bare names, so a browser asks each time whether it has the current one, and is answered 304.
+
+``ui`` itself has what all pages share and the modules of ``/live``, ``ui/uploads`` those of uploading, and
+``ui/vendor`` what others wrote.
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from importlib.resources import files as package_files
+from importlib.resources.abc import Traversable
 from pathlib import PurePath
 
 from fastapi import APIRouter, HTTPException, Request
@@ -36,9 +41,12 @@ _FORMS = {
 }
 
 
-def _read_all() -> dict[str, Asset]:
-    paths = [path for path in (package_files("fileserve.web") / "ui").iterdir() if PurePath(path.name).suffix in _FORMS]
-    return {path.name: _asset(path.name, path.read_bytes()) for path in paths}
+def _read_all(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, Asset]]:
+    for path in folder.iterdir():
+        if path.is_dir():
+            yield from _read_all(path, f"{prefix}{path.name}/")
+        elif PurePath(path.name).suffix in _FORMS:
+            yield prefix + path.name, _asset(path.name, path.read_bytes())
 
 
 def _asset(name: str, content: bytes) -> Asset:
@@ -47,11 +55,16 @@ def _asset(name: str, content: bytes) -> Asset:
     return Asset(content, Representation(len(content), tag, 0, media_type, name), cache_control)
 
 
-_ASSETS = _read_all()
-MODULES = tuple(sorted(name for name in _ASSETS if name.endswith(".js")))
+_ASSETS = dict(_read_all(package_files("fileserve.web") / "ui"))
 
 
-@router.api_route("/ui/{name}", methods=["GET", "HEAD"])
+def modules(prefix: str = "") -> tuple[str, ...]:
+    """Return the names of the modules in ``ui`` itself, or in the folder that *prefix* (``uploads/``) names."""
+    beneath = (name.removeprefix(prefix) for name in _ASSETS if name.startswith(prefix))
+    return tuple(sorted(prefix + name for name in beneath if name.endswith(".js") and "/" not in name))
+
+
+@router.api_route("/ui/{name:path}", methods=["GET", "HEAD"])
 async def asset(request: Request, name: str) -> Response:
     """Answer with one of the files that the pages load."""
     found = _ASSETS.get(name)

@@ -72,6 +72,11 @@ class Credentials:
         return bool(self._hashes or self._token)
 
     @property
+    def has_passwords(self) -> bool:
+        """Whether a person can sign in: browsers ask for names and passwords, never for a token."""
+        return bool(self._hashes)
+
+    @property
     def challenge(self) -> str:
         """What a client is asked for: the value of WWW-Authenticate. RFC 9110 §11.6.1."""
         basic = ['Basic realm="fileserve", charset="UTF-8"'] if self._hashes else []

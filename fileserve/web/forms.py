@@ -23,14 +23,14 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from fileserve.storage.draft import Committed, Need
-from fileserve.storage.errors import AlreadyExists, IsDirectory, NotRegular
+from fileserve.storage.errors import AlreadyExists, IsDirectory, NotRegular, StorageError
 from fileserve.storage.index import Digests
 from fileserve.storage.names import MAX_COMPONENT, Name, display_name
 from fileserve.storage.reader import OpenFile
 from fileserve.storage.writer import StagedFile
 from fileserve.web.access import Action, authorize
 from fileserve.web.multipart import Event, Field, FileBegins, FileData, FileEnds, FormError, FormParser, boundary_of
-from fileserve.web.problems import HTML, Problem, preferred_form
+from fileserve.web.problems import HTML, Problem, preferred_form, problem_of
 from fileserve.web.receiving import content_length, next_chunk, settle, too_large
 from fileserve.web.routes import NameRequest
 from fileserve.web.site import href
@@ -44,7 +44,24 @@ _TAKEN = (AlreadyExists, IsDirectory, NotRegular)
 
 
 async def post(request: NameRequest) -> ASGIApp:
-    """Store the files of the form in the directory: 201 and what was stored, or 303 to its page for a browser."""
+    """Store the files of the form in the directory: 201 and what was stored, or 303 to its page for a browser.
+
+    A refusal tells the way back to the page, too: a browser shows it in the page's place.
+    """
+    try:
+        return await _store(request)
+    except StorageError as error:
+        raise _with_way_back(request, problem_of(error)) from error
+    except Problem as problem:
+        raise _with_way_back(request, problem) from problem
+
+
+def _with_way_back(request: NameRequest, problem: Problem) -> Problem:
+    page = href(request.scope, "browse", request.name, directory=True)
+    return Problem(problem.status, problem.detail, fields=problem.fields, links={**problem.links, "folder": page})
+
+
+async def _store(request: NameRequest) -> Response:
     boundary, length = boundary_of(request.fields.get("content-type", "")), content_length(request)
     if boundary is None:
         fields = {"accept-post": "multipart/form-data"}

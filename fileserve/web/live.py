@@ -12,14 +12,9 @@ from starlette.types import ASGIApp
 
 import fileserve
 from fileserve.storage.errors import NotFound
-from fileserve.web.assets import MODULES
-from fileserve.web.pages import FIELDS, templates
+from fileserve.web.assets import modules
+from fileserve.web.pages import ACTIVE, FIELDS, templates
 from fileserve.web.routes import NameRequest, site_path
-
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
 
 
 async def live(request: NameRequest) -> ASGIApp:
@@ -27,6 +22,6 @@ async def live(request: NameRequest) -> ASGIApp:
     if request.name or site_path(request.scope).endswith(b"/"):
         raise NotFound
     page = templates.get_template("live.html").render(
-        version=fileserve.__version__, modules=MODULES, chat=request.site.settings.chat
+        version=fileserve.__version__, modules=modules(), chat=request.site.settings.chat
     )
-    return HTMLResponse(page, headers=FIELDS | {"content-security-policy": _POLICY})
+    return HTMLResponse(page, headers=FIELDS | {"content-security-policy": ACTIVE})

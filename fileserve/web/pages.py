@@ -1,4 +1,7 @@
-"""``GET /`` and ``/browse/{path}/``: the page for people. Works without JavaScript."""
+"""``GET /`` and ``/browse/{path}/``: the page for people. Works without JavaScript.
+
+What it offers to whoever may upload is told by ``offering``. Its policy allows scripts and requests there alone.
+"""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -12,18 +15,20 @@ from fileserve.storage.archive import Format
 from fileserve.storage.errors import NotDirectory, NotFound
 from fileserve.storage.listing import Entry, Kind, Listing, SortKey
 from fileserve.storage.names import display_name
+from fileserve.web.assets import modules
 from fileserve.web.describe import media_type
 from fileserve.web.files import PageQuery, list_page, modified, next_page, page_url
+from fileserve.web.offering import Offer, offer, sign_in_href
 from fileserve.web.problems import Problem
 from fileserve.web.routes import NameRequest
 from fileserve.web.site import archive_href, href
 
+_READING = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; "
+#: For a page that runs modules of its own.
+ACTIVE = _READING + "script-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'"
 FIELDS = {
     "cache-control": "no-cache",
-    "content-security-policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
+    "content-security-policy": _READING + "form-action 'none'; frame-ancestors 'none'",
     "referrer-policy": "same-origin",
     "x-content-type-options": "nosniff",
 }
@@ -81,7 +86,9 @@ async def browse(request: NameRequest) -> ASGIApp:
         ) from None
     if request.name and not request.trailing_slash:
         return RedirectResponse(page_url(request, "browse", query, query.offset), HTTPStatus.TEMPORARY_REDIRECT)
-    return HTMLResponse(_render(request, query, listing), headers=FIELDS)
+    offered = await offer(request)
+    fields = FIELDS if offered is None else FIELDS | {"content-security-policy": ACTIVE}
+    return HTMLResponse(_render(request, query, listing, offered), headers=fields)
 
 
 def readable_size(size: int) -> str:
@@ -99,7 +106,7 @@ def readable_size(size: int) -> str:
     return f"{figures} {unit}"
 
 
-def _render(request: NameRequest, query: PageQuery, listing: Listing) -> str:
+def _render(request: NameRequest, query: PageQuery, listing: Listing, offered: Offer | None) -> str:
     limit = query.limit
     return templates.get_template("listing.html").render(
         version=fileserve.__version__,
@@ -112,6 +119,9 @@ def _render(request: NameRequest, query: PageQuery, listing: Listing) -> str:
         headings=[_heading(request, query, key, title) for key, title in _COLUMNS.items()],
         rows=[_row(request, entry) for entry in listing.entries],
         listing=listing,
+        offer=offered,
+        sign_in=sign_in_href(request) if offered is None else None,
+        modules=modules("uploads/"),
         previous=page_url(request, "browse", query, max(0, listing.offset - limit)) if listing.offset else None,
         next=next_page(request, "browse", query, listing),
     )

@@ -19,7 +19,7 @@ from fileserve.storage.names import Name, display_name
 from fileserve.storage.reader import OpenFile
 from fileserve.storage.sessions import Session
 from fileserve.storage.uploads import ResumedFile
-from fileserve.web.preconditions import check_preconditions, look, precondition_failed
+from fileserve.web.preconditions import check_before, check_preconditions, precondition_failed
 from fileserve.web.problems import Problem
 from fileserve.web.receiving import settle
 from fileserve.web.routes import NameRequest
@@ -78,14 +78,9 @@ async def ask(request: NameRequest, session_name: Name, details: dict[str, str])
     """Return if the client may give its upload this name; raise the ``Problem`` that says why not."""
     put = _as_put(request, session_name, details)
     try:
-        current = await look(put, put.name, parents=bool(details.get("parents")))
+        await check_before(put, parents=bool(details.get("parents")))
     except IsDirectory:
         raise Problem(HTTPStatus.CONFLICT, "This is a directory.") from None
-    try:
-        check_preconditions(put, current)
-    finally:
-        if current is not None:
-            current.close()
 
 
 async def store(request: NameRequest, session: Session, staged: ResumedFile) -> dict[str, str]:

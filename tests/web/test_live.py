@@ -58,8 +58,8 @@ async def test_the_policy_allows_nothing_in_line_and_the_page_has_nothing(settin
     async with client_of(settings) as client:
         answer = await client.get("/live", BEARER)
     assert answer["content-security-policy"] == (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
-        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; "
+        "script-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'"
     )
     assert Page(answer).inline == []
 
