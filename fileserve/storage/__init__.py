@@ -21,6 +21,8 @@ Changes, from the outside in:
 - ``placing``     names given in one step, one at a time
 - ``hiding``, ``sweep``   files without a name or with a hidden one; what a crash has left
 - ``space``       room on the disk
+- ``uploads``     ``Uploads``: files that come in several requests
+- ``resumable``, ``sessions``   the file and the row of one of them
 
 Archives, from the outside in:
 

@@ -14,16 +14,26 @@ import errno
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 from fileserve.storage.descriptor import Descriptor
 from fileserve.storage.draft import Draft, Need
-from fileserve.storage.errors import Locked, NoSpace, NotFound, StorageError, os_errors_of_changes
+from fileserve.storage.errors import (
+    LinkLoop,
+    Locked,
+    NoSpace,
+    NotDirectory,
+    NotFound,
+    OutsideRoot,
+    StorageError,
+    Unreadable,
+    os_errors_of_changes,
+)
 from fileserve.storage.hashing import Sums
 from fileserve.storage.hiding import LEFT_OPEN, HiddenName, open_hidden
-from fileserve.storage.reader import status_of
+from fileserve.storage.placing import sync_directory
 from fileserve.storage.root import Root
 from fileserve.storage.sessions import Session, Staged
 from fileserve.storage.space import available, reserve
@@ -45,11 +55,19 @@ class ResumedDraft(Draft):
     *written* counts what is there; *sums* are those of all that, or ``None``.
     """
 
-    __slots__ = ()
+    __slots__ = ("_has_failed",)
 
-    def __init__(self, target: Target, need: Need, fd: int, hidden: HiddenName, sums: Sums | None) -> None:
+    def __init__(self, target: Target, need: Need, fd: int, hidden: HiddenName) -> None:
         super().__init__(target, replace(need, digests=False), fd, hidden)
-        self._sums = sums
+        self._has_failed = False
+
+    def write(self, chunks: Sequence[bytes | memoryview]) -> None:
+        """Append *chunks*, unless writing has failed before: what comes behind a gap would be at the wrong place."""
+        if self._has_failed:
+            raise Unreadable("what came before could not be written")
+        self._has_failed = True
+        super().write(chunks)
+        self._has_failed = False
 
     def begin_at(self, offset: int) -> None:
         """Have *offset* bytes be all that is there. What comes next is written behind them."""
@@ -107,6 +125,8 @@ def create(target: Target, need: Need) -> Staged:
         with hidden.directory.held() as opened:
             try:
                 reserve(fd, need.length or 0)
+                os.fsync(fd)
+                sync_directory(opened)
                 return Staged((*place, hidden.component), os.fstat(fd).st_ino)
             except BaseException:
                 os.unlink(hidden.component, dir_fd=opened)
@@ -173,7 +193,7 @@ def _opened(root: Root, session: Session, need: Need) -> ResumedDraft:
     directory, fd = _open(root, session.staged)
     hidden = HiddenName(Descriptor(directory), session.staged.name[-1])
     target = Target(root, session.name, bool(session.details.get("parents")))
-    draft = ResumedDraft(target, replace(need, length=session.length), fd, hidden, None)
+    draft = ResumedDraft(target, replace(need, length=session.length), fd, hidden)
     try:
         _lock(fd)
     except BaseException:
@@ -186,19 +206,16 @@ def _open(root: Root, staged: Staged) -> tuple[int, int]:
     """Return descriptors of the directory and of the file in it."""
     try:
         directory = root.open_directory(staged.name[:-1])
-    except StorageError as error:
-        raise NotFound("what was uploaded is gone") from error
+    except (NotFound, NotDirectory, OutsideRoot, LinkLoop):
+        raise NotFound("what was uploaded is gone") from None
     try:
         with os_errors_of_changes():
-            fd = os.open(staged.name[-1], _FILE, dir_fd=directory)
+            if os.stat(staged.name[-1], dir_fd=directory, follow_symlinks=False).st_ino != staged.inode:
+                raise NotFound("what was uploaded is gone")
+            return directory, os.open(staged.name[-1], _FILE, dir_fd=directory)
     except BaseException:
         os.close(directory)
         raise
-    if status_of(fd).inode != staged.inode:
-        os.close(fd)
-        os.close(directory)
-        raise NotFound("what was uploaded is gone")
-    return directory, fd
 
 
 def _lock(fd: int) -> None:

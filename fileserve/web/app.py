@@ -26,6 +26,7 @@ from fileserve.web.forms import post
 from fileserve.web.live import live
 from fileserve.web.offering import sign_in
 from fileserve.web.openapi_changes import OPERATIONS
+from fileserve.web.openapi_uploads import UPLOADS
 from fileserve.web.opening import open_site
 from fileserve.web.operator import behind_link
 from fileserve.web.pages import browse, home
@@ -112,7 +113,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(operations.router)
     app.include_router(assets.router)
     app.include_router(chat_routes(chosen))
-    openapi.describe_routes(app, OPERATIONS)
+    openapi.describe_routes(app, OPERATIONS | UPLOADS)
     return app
 
 

@@ -47,8 +47,8 @@ async def create(request: NameRequest) -> Response:
     session = await _begin(request, length)
     try:
         fields = await append(request, session, 0) if brings_content or length == 0 else None
-    except Problem:
-        await request.site.uploads.end(session)  # nobody knows of it
+    except BaseException:  # nobody knows of it yet
+        await request.site.uploads.end(session)
         raise
     return _created(request, session, fields or state_fields(request, session, 0))
 

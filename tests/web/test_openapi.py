@@ -23,6 +23,8 @@ async def test_every_route_is_described(client: Client) -> None:
         "/archive.zip",
         "/chat",
         "/checksum/{path}",
+        "/uploads",
+        "/uploads/{id}",
         "/events",
         "/events/checksum/{path}",
         "/events/logs",

@@ -1,0 +1,98 @@
+"""OpenAPI descriptions of ``/uploads``: the requests of tus 1.0.0."""
+
+from typing import Any
+
+__all__ = ["UPLOADS"]
+
+_PROBLEMS = {
+    "400": "A field cannot be taken.",
+    "401": "The server wants to know who asks.",
+    "403": "Nobody may do this here, or a page of another site asked.",
+    "404": "There is no such upload; it may have expired, or is somebody else's.",
+    "409": "The upload goes on at another offset, its directory is missing, or its name is taken.",
+    "412": "Another version of the protocol, or a precondition failed.",
+    "413": "The file is larger than the server takes, or there is more of it than was said.",
+    "415": "The content has another type than application/offset+octet-stream.",
+    "423": "Somebody else writes to it just now.",
+    "429": "This client has too many uploads.",
+    "460": "The content is not what its checksum says; none of it is kept.",
+    "503": "The server takes too many uploads at once.",
+    "507": "There is no space left for it.",
+}
+_ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+_BYTES = {"application/offset+octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+
+
+def _problems(*statuses: str) -> dict[str, Any]:
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": _PROBLEMS[status], "content": content} for status in statuses}
+
+
+def _header(name: str, *, required: bool = False) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": required, "schema": {"type": "string"}}
+
+
+_SPOKEN = _header("Tus-Resumable", required=True)
+
+UPLOADS: dict[str, dict[str, Any]] = {
+    "/uploads": {
+        "options": {
+            "tags": ["changes"],
+            "operationId": "upload_capabilities",
+            "summary": "Tell the version, the extensions and the limits of resumable uploads (tus 1.0.0)",
+            "responses": {"204": {"description": "Tus-Version, Tus-Extension, Tus-Max-Size, Tus-Checksum-Algorithm."}},
+        },
+        "post": {
+            "tags": ["changes"],
+            "operationId": "upload_begin",
+            "summary": "Begin an upload that may take several requests, or put parts together",
+            "description": "Needs --upload. Upload-Metadata has the filename, and may have a dir. Preconditions are "
+            "those of PUT, and hold when the file gets its name, too. ?parents makes missing directories.",
+            "parameters": [
+                _SPOKEN,
+                *map(_header, ("Upload-Length", "Upload-Defer-Length", "Upload-Metadata", "Upload-Concat")),
+                *map(_header, ("Upload-Checksum", "If-Match", "If-None-Match")),
+            ],
+            "requestBody": {"required": False, "content": _BYTES},
+            "responses": {
+                "201": {"description": "Location is where the bytes go; Content-Location the file, where it is whole."},
+                **_problems("400", "401", "403", "404", "409", "412", "413", "415", "429", "460", "503", "507"),
+            },
+        },
+    },
+    "/uploads/{id}": {
+        "head": {
+            "tags": ["changes"],
+            "operationId": "upload_offset",
+            "summary": "Tell how much of an upload is on the disk",
+            "parameters": [_ID, _SPOKEN],
+            "responses": {
+                "200": {"description": "Upload-Offset, and Upload-Length where it is known."},
+                **_problems("401", "403", "404", "409", "412", "423"),
+            },
+        },
+        "patch": {
+            "tags": ["changes"],
+            "operationId": "upload_append",
+            "summary": "Append the next bytes; with the last one the file gets its name",
+            "parameters": [
+                _ID,
+                _SPOKEN,
+                _header("Upload-Offset", required=True),
+                *map(_header, ("Upload-Checksum", "Upload-Length")),
+            ],
+            "requestBody": {"required": True, "content": _BYTES},
+            "responses": {
+                "204": {"description": "Upload-Offset; Content-Location and ETag once it is whole."},
+                **_problems(*_PROBLEMS),
+            },
+        },
+        "delete": {
+            "tags": ["changes"],
+            "operationId": "upload_terminate",
+            "summary": "End an upload and delete what is there of it",
+            "parameters": [_ID, _SPOKEN],
+            "responses": {"204": {"description": "Ended."}, **_problems("401", "403", "404", "412", "423")},
+        },
+    },
+}

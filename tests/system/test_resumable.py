@@ -1,0 +1,236 @@
+"""Uploads that go on after a break, with tuspy and curl, over real kills, two workers and a really full disk."""
+
+import base64
+import http.client
+import os
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tusclient.client import TusClient
+from tusclient.exceptions import TusCommunicationError
+
+from tests.system.clients import run_client
+from tests.system.samples import MIB, Sample, digest, make_sample
+from tests.system.test_uploads import left_in, small_disk
+from tests.tools import Running, serving, wait_until
+
+pytestmark = pytest.mark.system
+
+OPTIONS = ("--upload", "--replace", "--keep-free", "0")
+SPOKEN = {"Tus-Resumable": "1.0.0"}
+BYTES = {**SPOKEN, "Content-Type": "application/offset+octet-stream"}
+KILLS = 20
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    directory = tmp_path / "root"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Sample:
+    return make_sample(tmp_path / "source.bin", 5 * MIB + 77)
+
+
+def metadata(filename: str) -> str:
+    return f"filename {base64.b64encode(filename.encode()).decode()}"
+
+
+def ask(server: Running, method: str, url: str, content: bytes | None = None, /, **fields: str) -> tuple[int, Any]:
+    """Send one request over a connection of its own; return status and fields."""
+    connection = http.client.HTTPConnection(server.url.rpartition("//")[2], timeout=20)
+    try:
+        sent = {name.replace("_", "-"): value for name, value in fields.items()}
+        connection.request(method, url, content, (SPOKEN if content is None else BYTES) | sent)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, answer.headers
+    finally:
+        connection.close()
+
+
+def begin(server: Running, filename: str, length: int) -> str:
+    status, fields = ask(server, "POST", "/uploads", Upload_Length=str(length), Upload_Metadata=metadata(filename))
+    assert status == 201
+    return str(fields["location"])
+
+
+def offset_of(server: Running, url: str) -> int:
+    status, fields = ask(server, "HEAD", url)
+    assert status == 200
+    return int(fields["upload-offset"])
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("checked", [False, True], ids=["plain", "with_checksums"])
+def test_tuspy_uploads_in_pieces_and_resumes_after_a_break(
+    workers: str, checked: bool, root: Path, source: Sample
+) -> None:
+    with serving(root, *OPTIONS, "--workers", workers) as server, source.path.open("rb") as content:
+        client = TusClient(f"{server.url}/uploads")
+        options = {"metadata": {"filename": "new"}, "chunk_size": MIB, "upload_checksum": checked}
+        first = client.uploader(file_stream=content, **options)
+        first.upload(stop_at=2 * MIB)
+        assert left_in(root) != ["new"]
+        again = client.uploader(file_stream=content, url=first.url, **options)  # one that knows the URL alone
+        assert again.offset == 2 * MIB
+        again.upload()
+        assert left_in(root) == ["new"]
+        assert digest(root / "new") == source.digest
+
+
+def test_tuspy_resumes_where_its_server_was_killed(root: Path, source: Sample) -> None:
+    with source.path.open("rb") as content:
+        with serving(root, *OPTIONS) as server:
+            client = TusClient(f"{server.url}/uploads")
+            uploader = client.uploader(file_stream=content, metadata={"filename": "new"}, chunk_size=MIB)
+            uploader.upload(stop_at=MIB)
+            server.process.kill()
+            server.process.wait()
+            with pytest.raises(TusCommunicationError):
+                uploader.upload()
+        with serving(root, *OPTIONS, port=int(server.url.rpartition(":")[2])):
+            again = client.uploader(file_stream=content, url=uploader.url, chunk_size=MIB)
+            assert again.offset == MIB
+            again.upload()
+    assert digest(root / "new") == source.digest
+
+
+def test_curl_speaks_it_by_hand(root: Path, source: Sample, tmp_path: Path) -> None:
+    curl = ("curl", "-sS", "-D", "-", "-o", os.devnull, "-H", "Tus-Resumable: 1.0.0")
+    begins = ("-X", "POST", "-H", f"Upload-Length: {source.size}", "-H", f"Upload-Metadata: {metadata('new')}")
+    sends = ("-X", "PATCH", "-H", "Content-Type: application/offset+octet-stream", "-T", str(source.path))
+    with serving(root, *OPTIONS) as server:
+        begun = run_client(*curl, *begins, f"{server.url}/uploads", folder=tmp_path).stdout
+        url = server.url + next(line.split()[1] for line in begun.splitlines() if line.lower().startswith("location:"))
+        refused = run_client(*curl, *sends, "-H", "Upload-Offset: 7", url, folder=tmp_path).stdout
+        assert refused.startswith("HTTP/1.1 409")  # and no 100 before it
+        ended = run_client(*curl, *sends, "-H", "Upload-Offset: 0", url, folder=tmp_path).stdout
+        assert ended.startswith("HTTP/1.1 100")
+        assert "content-location: /download/new" in ended.lower()
+    assert digest(root / "new") == source.digest
+
+
+def send_until_killed(server: Running, url: str, content: bytes, offset: int) -> None:
+    """Send the rest in two requests, or as much of it as the server lives to take."""
+    half = offset + (len(content) - offset) // 2
+    with suppress(OSError, http.client.HTTPException):
+        for start, end in ((offset, half), (half, len(content))):
+            ask(server, "PATCH", url, content[start:end], Upload_Offset=str(start))
+
+
+def test_a_server_killed_at_any_moment_tells_a_true_offset_and_the_upload_goes_on(root: Path) -> None:
+    """What is told is there and right, the rest arrives, and nothing is left after the next start and the expiry."""
+    moments, content = random.Random(6), os.urandom(3 * MIB + 7)
+    offsets: list[int] = []
+    url, is_begun = "", False
+    for number in range(KILLS):
+        with serving(root, *OPTIONS) as server, ThreadPoolExecutor(1) as clients:
+            if is_begun:
+                url, is_begun = go_on(server, root, url, content, offsets)
+            if not is_begun:
+                (root / "new").unlink(missing_ok=True)
+                url, is_begun = begin(server, "new", len(content)), True
+            sending = clients.submit(send_until_killed, server, url, content, offset_of(server, url))
+            time.sleep(moments.uniform(0, 0.03))
+            server.process.kill()
+            sending.result(20)
+        assert len(offsets) == number
+    assert any(0 < offset < len(content) for offset in offsets)  # some were hit in the middle
+    with serving(root, *OPTIONS) as server:
+        rest = offset_of(server, url)
+        if rest < len(content):
+            assert ask(server, "PATCH", url, content[rest:], Upload_Offset=str(rest))[0] == 204
+        assert (root / "new").read_bytes() == content
+    left = begin_and_leave(root)
+    with serving(root, *OPTIONS, "--upload-expiry", "0.5"):
+        assert wait_until(lambda: left_in(root) == ["new"], timeout_s=20), left
+
+
+def go_on(server: Running, root: Path, url: str, content: bytes, offsets: list[int]) -> tuple[str, bool]:
+    """Look at what a kill has left; return the URL, and whether there is still something to send."""
+    offset = offset_of(server, url)
+    offsets.append(offset)
+    if offset == len(content):
+        assert left_in(root) == ["new"]
+        assert (root / "new").read_bytes() == content
+        return url, False
+    (hidden,) = root.glob(".fileserve-tus-*")
+    assert hidden.read_bytes()[:offset] == content[:offset]
+    assert not (root / "new").exists()
+    return url, True
+
+
+def begin_and_leave(root: Path) -> list[str]:
+    """Begin an upload that lasts for half a second, kill the server, and return what is there then."""
+    with serving(root, *OPTIONS, "--upload-expiry", "0.5") as server:
+        begin(server, "left", 10)
+        server.process.kill()
+    return left_in(root)
+
+
+def test_of_two_writers_over_two_workers_one_is_told_to_wait(root: Path) -> None:
+    """One of them sends slowly; the others come to whichever worker."""
+    content = os.urandom(MIB)
+    with serving(root, *OPTIONS, "--workers", "2") as server:
+        url = begin(server, "new", MIB)
+        (hidden,) = root.glob(".fileserve-tus-*")
+        slow = http.client.HTTPConnection(server.url.rpartition("//")[2], timeout=20)
+        slow.putrequest("PATCH", url)
+        for name, value in {**BYTES, "Upload-Offset": "0", "Content-Length": str(MIB)}.items():
+            slow.putheader(name, value)
+        slow.endheaders(content[: MIB - 5])
+        assert wait_until(lambda: hidden.stat().st_size > 0, timeout_s=10)
+        assert {ask(server, "PATCH", url, content, Upload_Offset="0")[0] for _ in range(8)} == {423}
+        slow.send(content[MIB - 5 :])
+        with slow.getresponse() as answer:
+            assert answer.status == 204
+        slow.close()
+    assert (root / "new").read_bytes() == content
+
+
+def test_parts_that_were_sent_at_once_to_two_workers_are_put_together(root: Path, source: Sample) -> None:
+    content = source.path.read_bytes()
+    cuts = [content[start : start + MIB] for start in range(0, len(content), MIB)]
+    with serving(root, *OPTIONS, "--workers", "2") as server, ThreadPoolExecutor(4) as clients:
+
+        def send(part: bytes) -> str:
+            status, fields = ask(server, "POST", "/uploads", Upload_Length=str(len(part)), Upload_Concat="partial")
+            assert status == 201
+            assert ask(server, "PATCH", fields["location"], part, Upload_Offset="0")[0] == 204
+            return str(fields["location"])
+
+        final = "final;" + " ".join(clients.map(send, cuts))
+        status, _ = ask(server, "POST", "/uploads", Upload_Concat=final, Upload_Metadata=metadata("new"))
+        assert status == 201
+    assert left_in(root) == ["new"]
+    assert digest(root / "new") == source.digest
+
+
+def test_a_full_disk_is_507_and_the_offset_is_true(tmp_path: Path) -> None:
+    """Of an upload whose length is known nothing is begun; of another one what fits is kept, and goes on."""
+    content = os.urandom(20 * MIB)
+    with small_disk("16M") as disk, serving(disk, *OPTIONS) as server:
+        known = {"Upload_Length": str(len(content)), "Upload_Metadata": metadata("new")}
+        assert ask(server, "POST", "/uploads", **known)[0] == 507
+        ballast = disk / "ballast"
+        ballast.write_bytes(bytes(12 * MIB))
+        deferred = {"Upload_Defer_Length": "1", "Upload_Metadata": metadata("new")}
+        url = ask(server, "POST", "/uploads", **deferred)[1]["location"]
+        with suppress(OSError):  # the answer may come while content is still being sent
+            assert ask(server, "PATCH", url, content[: 8 * MIB], Upload_Offset="0")[0] == 507
+        assert wait_until(lambda: ask(server, "PATCH", url, b"", Upload_Offset="1")[0] == 409, timeout_s=10)
+        offset = offset_of(server, url)
+        assert 0 < offset <= 4 * MIB
+        ballast.unlink()
+        rest = content[offset : 8 * MIB]
+        status, _ = ask(server, "PATCH", url, rest, Upload_Offset=str(offset), Upload_Length=str(8 * MIB))
+        assert status == 204
+        assert (disk / "new").read_bytes() == content[: 8 * MIB]
