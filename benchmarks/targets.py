@@ -11,6 +11,7 @@ from enum import Enum
 
 from benchmarks.record import Record
 
+UPLOADS, UNHASHED, NGINX_DAV = "fileserve, uploads", "fileserve, no digests", "nginx, WebDAV"
 FILESERVE, CHUNKS, TLS, ASYNCIO = "fileserve", "fileserve, chunks", "fileserve, TLS", "fileserve, asyncio"
 NGINX, NGINX_THREADS, NGINX_TLS, STARLETTE = "nginx", "nginx, aio threads", "nginx, TLS", "Starlette"
 
@@ -88,9 +89,16 @@ TARGETS = (
     Target("archive_first", None, Bound.AT_MOST, 5, 2),
     Target("archive_again", None, Bound.AT_MOST, 3, 1.5),
     Target("archive_memory", None, Bound.AT_MOST, 64, 32),
+    Target("upload_cpu", NGINX_DAV, Bound.AT_MOST, 2.0, 1.2, peer=UNHASHED),
+    Target("form_cpu", NGINX_DAV, Bound.AT_MOST, 3.0, 2.0, peer=UNHASHED),
+    Target("upload_memory_1", None, Bound.AT_MOST, 8, 2, peer=UPLOADS),
+    Target("form_memory_1", None, Bound.AT_MOST, 8, 2, peer=UPLOADS),
+    Target("upload_memory_32", None, Bound.AT_MOST, 64, 32, peer=UPLOADS),
+    Target("upload_ttfb", None, Bound.AT_MOST, 2.0, 1.2, peer=UPLOADS),
     Target("hashing", None, Bound.AT_LEAST, 0.9, 1.0),
     Target("events_memory", None, Bound.AT_MOST, 32, 24),
     Target("events_cpu", None, Bound.AT_MOST, 2, 1),
+    Target("watched_cpu", None, Bound.AT_MOST, 1.05, 1.02),
     Target("listing_memory", None, Bound.AT_MOST, 200, 150),
 )
 

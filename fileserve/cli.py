@@ -16,6 +16,7 @@ from fileserve.storage.names import quote_name
 
 USAGE_ERROR = 2
 TOKEN_BYTES = 24
+_METAVARS = {"auth": "NAME:HASH", "writable": "FOLDER"}
 EXAMPLES = """\b
 Examples:
   fileserve serve                       the current directory on http://127.0.0.1:8000
@@ -85,8 +86,8 @@ def _metavar(name: str, annotation: object) -> str:
     """Say what a value looks like, after the setting's type."""
     if name.endswith("_ms"):
         return "MILLISECONDS"
-    if name == "auth":
-        return "NAME:HASH"
+    if name in _METAVARS:
+        return _METAVARS[name]
     return {ByteSize: "SIZE", int: "NUMBER", float: "SECONDS", str: "TEXT"}.get(annotation, "PATH")  # type: ignore[call-overload, no-any-return]
 
 

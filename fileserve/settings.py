@@ -80,6 +80,18 @@ def _split(value: object) -> object:
     return tuple(value.split()) if isinstance(value, str) else value
 
 
+def _split_lines(value: object) -> object:
+    """Take several values from one text, each on a line of its own."""
+    return tuple(value.splitlines()) if isinstance(value, str) else value
+
+
+def _check_writable(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if value.startswith("/") or not {"", ".", ".."}.isdisjoint(value.removesuffix("/").split("/")):
+            raise ValueError("write the path of a folder below the served directory, such as incoming/photos")
+    return values
+
+
 def _check_auth(values: tuple[str, ...]) -> tuple[str, ...]:
     if not all(_ACCOUNT.fullmatch(value) for value in values):
         raise ValueError("write NAME:HASH, as fileserve hash-password NAME prints it, in single quotes")
@@ -89,7 +101,7 @@ def _check_auth(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
-def _check_token(value: str) -> str:
+def _check_bearer(value: str) -> str:
     if value and (len(value) < TOKEN_CHARACTERS or not value.isascii() or not value.isprintable() or " " in value):
         raise ValueError(f"a token has {TOKEN_CHARACTERS} printable ASCII characters at least, and no space")
     return value
@@ -198,7 +210,7 @@ class Settings(BaseSettings):
         description="Name and password hash of somebody who may change files, from hash-password; may be repeated. "
         "Reading stays open to everybody without --private.",
     )
-    token: Annotated[str, AfterValidator(_check_token)] = Field(
+    token: Annotated[str, AfterValidator(_check_bearer)] = Field(
         "",
         repr=False,
         description="Bearer token that gives the same rights; the environment keeps it from the list of processes.",
@@ -214,6 +226,9 @@ class Settings(BaseSettings):
     )
     delete: bool = Field(False, description="Let files and empty directories be deleted.")
     move: bool = Field(False, description="Let files and directories be moved and renamed.")
+    writable: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_lines), AfterValidator(_check_writable)] = (
+        Field((), description="Folder below which alone anything may be changed; may be repeated. Without one, all.")
+    )
     upload_bytes: ByteSize = Field(ByteSize(0), description="Bytes of one uploaded file; more is 413; 0 is no limit.")
     form_bytes: ByteSize = Field(ByteSize(0), description="Bytes of one uploaded form; more is 413; 0 is no limit.")
     existing: Literal["refuse", "rename", "replace"] = Field(
@@ -267,7 +282,7 @@ class Settings(BaseSettings):
         ge=100,
         description="Log records, and other events of each kind, that are kept; the oldest are forgotten.",
     )
-    operator_token: Annotated[str, AfterValidator(_check_token)] = Field(
+    operator_token: Annotated[str, AfterValidator(_check_bearer)] = Field(
         "",
         repr=False,
         description="What opens transfers, logs and /live; serve makes one where it is not set. "
@@ -361,7 +376,7 @@ def load_settings(**arguments: object) -> Settings:
 
 
 def _as_text(value: object) -> str:
-    return " ".join(value) if isinstance(value, tuple) else str(value)
+    return "\n".join(value) if isinstance(value, tuple) else str(value)
 
 
 def option(name: str) -> str:

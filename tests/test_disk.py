@@ -55,7 +55,6 @@ async def test_there_is_room_for_eight_calls_at_once() -> None:
     await asyncio.gather(*(disk.run(barrier.wait, 10) for _ in range(8)))
 
 
-@pytest.mark.usefixtures("one_thread")
 async def test_who_reads_does_not_wait_behind_what_changes_files() -> None:
     may_end = threading.Event()
     changing = [disk.submit_change(may_end.wait, 10) for _ in range(8)]
@@ -64,6 +63,15 @@ async def test_who_reads_does_not_wait_behind_what_changes_files() -> None:
     may_end.set()
     assert await disk.run_change(threading.get_ident) != threading.get_ident()
     assert all(future.result(10) for future in changing)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
+async def test_what_changes_files_gives_way_to_who_reads() -> None:
+    def priority() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    assert await disk.run(priority) == priority()
+    assert await disk.run_change(priority) == min(19, priority() + 10)
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -65,6 +65,9 @@ def test_broken_toml_names_the_file(folder: Path) -> None:
         pytest.param("auth", [f"anna:{HASH}", f"anna:{HASH}"], "--auth", id="name_twice"),
         pytest.param("token", "short", "--token", id="token_that_can_be_guessed"),
         pytest.param("token", "sixteen characters", "--token", id="token_with_a_space"),
+        pytest.param("writable", ["/etc"], "--writable", id="absolute_folder"),
+        pytest.param("writable", ["a/../.."], "--writable", id="folder_that_climbs"),
+        pytest.param("writable", [""], "--writable", id="no_folder"),
         pytest.param("private", True, "--private", id="private_without_credentials"),
         pytest.param("replace", True, "--replace", id="replace_without_upload"),
         pytest.param("cache_control", "no-cache\r\nx: y", "--cache-control", id="field_injection"),
@@ -99,6 +102,14 @@ def test_accounts_are_several_in_each_source(folder: Path, monkeypatch: pytest.M
     monkeypatch.setenv("FILESERVE_AUTH", " \n".join(accounts))
     assert load_settings().auth == accounts
     assert load_settings(auth=accounts[:1]).auth == accounts[:1]
+
+
+def test_folders_may_have_spaces(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings(root=folder, writable=["in coming", "b/c/"])
+    assert settings.writable == ("in coming", "b/c/")
+    for name, value in settings.to_environment().items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == settings
 
 
 def test_a_secret_is_in_no_message_and_no_repr() -> None:

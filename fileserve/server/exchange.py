@@ -191,7 +191,6 @@ class Exchange:
     async def _send_region(self, sender: Sender, message: Message) -> None:
         file, offset, count = _region_of(message)
         chunked = self.cycle.chunked_encoding and count > 0
-        sender.cork()
         if chunked:
             self.cycle.transport.write(b"%x\r\n" % count)
         await self.connection.wire.flush()

@@ -136,8 +136,19 @@ class Intake(Connection):
             self.headers = []  # the scope has the fields; what the parser adds now are trailers
 
     def on_body(self, body: bytes) -> None:
-        """Count the content, of which no more than its length is to come."""
-        super().on_body(body)
+        """Count the content, of which no more than its length is to come.
+
+        Leans on uvicorn to add to ``body``, to look at its length, and to hand it out by ``bytes``, which copies a
+        bytearray and no bytes: what arrives alone, as a large upload does, is handed out as it is.
+        """
+        content = self.cycle.body
+        if not content:
+            self.cycle.body = body  # type: ignore[assignment]
+            super().on_body(b"")
+        else:
+            if isinstance(content, bytes):
+                self.cycle.body = bytearray(content)
+            super().on_body(body)
         self.arrival.received = 0
         if self.content_left is None:
             self.content_left = head.content_length(self.cycle.scope["headers"])

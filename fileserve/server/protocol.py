@@ -11,10 +11,8 @@ and ``scope["extensions"]["fileserve"]`` with these entries:
 - ``leaving``: an `asyncio.Event`, set when balancers should turn away; each connection ends after its response
 - ``draining``: an `asyncio.Event`, set when the server has begun to shut down; streams end themselves then
 
-Where the peer is a trusted proxy, ``client`` and ``scheme`` of the scope are those that it forwards.
-
-Each override says what of uvicorn it leans on; `tests/server/test_contract.py` fails when an upgrade changes that.
-Left out: HTTP/2, and what an application decides.
+Where the peer is a trusted proxy, ``client`` and ``scheme`` of the scope are those that it forwards. Each override says
+what of uvicorn it leans on; `tests/server/test_contract.py` fails when that changes. Left out: HTTP/2.
 """
 
 import asyncio
@@ -60,10 +58,7 @@ class Protocol(Intake):
 
     @classmethod
     def with_limits(cls, limits: Limits, *, zero_copy: bool = True, tuned: bool = False) -> type[Self]:
-        """Return a protocol class with these limits, for `uvicorn.Config`; *zero_copy* offers the extension.
-
-        *tuned* tells that the listeners come from `listeners.listen`: then connections need no tuning of their own.
-        """
+        """Return a protocol class for `uvicorn.Config`. *tuned*: the listeners are, so that connections need not be."""
         return type(cls.__name__, (cls,), {"limits": limits, "zero_copy": zero_copy, "tuned": tuned})
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

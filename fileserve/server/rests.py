@@ -23,14 +23,15 @@ MOST = RESERVED_DESCRIPTORS // 4
 
 
 class Rest:
-    """The rest of one connection, which is on its way through *sock*, its own."""
+    """The *left* bytes of one connection that are on their way through *sock*, its own; or went nowhere, without."""
 
-    __slots__ = ("_looks", "_sock", "left")
+    __slots__ = ("_looks", "_sock", "has_stalled", "left")
 
-    def __init__(self, sock: socket.socket, left: int) -> None:
+    def __init__(self, sock: socket.socket | None, left: int, *, has_stalled: bool = False) -> None:
         self.left = left
+        self.has_stalled = has_stalled
         self._looks = 0  # without progress
-        self._sock: socket.socket | None = sock
+        self._sock = sock
 
     @property
     def is_over(self) -> bool:
@@ -45,6 +46,7 @@ class Rest:
         self._looks = 0 if left < self.left else self._looks + 1
         self.left = left
         if self._looks >= PATIENCE_S / INTERVAL_S:
+            self.has_stalled = True
             sockets.reset_on_close(self._sock)
             self.close()
         elif not left or not sockets.is_connected(self._sock):

@@ -28,10 +28,7 @@ class Wire:
         self.joining = JoiningTransport(loop, transport)
         self.sender: Sender | None = None
         self.responses = 0  # that were begun on this connection
-        self._left_over = 0  # what was unacknowledged when the connection was lost
-        self._stalled = False
-        self._rest: Rest | None = None  # what is still on its way after an orderly close
-        self._lost = False
+        self._rest: Rest | None = None  # what was unacknowledged when the connection was lost
         self._loop = loop
         self._flow = flow
         self._sock: sockets.Socket = transport.get_extra_info("socket")
@@ -50,11 +47,10 @@ class Wire:
 
     def lose(self, rests: Rests) -> None:
         """Note that the connection is lost: its descriptor may soon be another's. *rests* looks after what is left."""
-        if not self._lost:
-            self._left_over = sockets.unacknowledged(self._sock)  # the transport has dropped its own
-            if self._left_over and self.joining.is_done and not self._stalled:
-                self._rest = rests.keep(self._sock, self._left_over)
-        self._lost = True
+        if self._rest is None:
+            left = sockets.unacknowledged(self._sock)  # the transport has dropped its own
+            kept = rests.keep(self._sock, left) if left and self.joining.is_done else None
+            self._rest = kept or Rest(None, left)
         if self.sender is not None:
             self.sender.lose()
 
@@ -81,8 +77,8 @@ class Wire:
         """
         if response is not None and response != self.responses:
             return 0
-        if self._lost:
-            return self._rest.left if self._rest is not None else self._left_over
+        if self._rest is not None:
+            return self._rest.left
         return self.transport.get_write_buffer_size() + sockets.unacknowledged(self._sock)
 
     def is_over(self, *, half_closed: bool) -> bool:
@@ -95,17 +91,18 @@ class Wire:
 
     def stall(self) -> None:
         """Reset the connection, because its peer takes nothing: what is queued would stay in the kernel for minutes."""
-        self._stalled = True
+        left = self.unacknowledged()
         self.abort(reset=True)
+        self._rest = Rest(None, left, has_stalled=True)
 
     def loss(self) -> str | None:
         """Return how the connection was lost: ``stalled`` (its peer took nothing) or ``left``; else ``None``."""
-        if not self._lost or (self._rest is not None and not self._rest.is_over):
+        if self._rest is None or not self._rest.is_over:
             return None
-        return "stalled" if self._stalled else "left"
+        return "stalled" if self._rest.has_stalled else "left"
 
     def abort(self, *, reset: bool) -> None:
         """Close at once. A *reset* also drops what the kernel has queued, and does not look like a proper end."""
-        if reset and not self._lost:
+        if reset and self._rest is None:
             sockets.reset_on_close(self._sock)
         self.transport.abort()

@@ -8,8 +8,8 @@ page cache goes out from a disk thread, on duplicates of both descriptors that t
 for the disk, never for the client, and nothing is closed under it, whoever has left meanwhile.
 
 Cork and registration outlive a region, because a transfer comes as many regions; `release` ends both. There is one
-future for a region, and no task switch for a span. A response begins with short spans that double: a client that only
-looks at the beginning and leaves has not been sent much.
+future for a region, and no task switch for a span. A response begins with short spans that double, and the first is not
+corked: a client that only looks at the beginning and leaves has not cost much.
 
 Left out: what the bytes mean, framing, timeouts. Data that the transport still holds has to be waited for before.
 """
@@ -19,12 +19,13 @@ import errno
 import os
 
 from fileserve import disk
+from fileserve.server.region import SPAN, Region
 from fileserve.server.sockets import Socket, is_tcp, set_cork
 
-SPAN = 512 * 1024
 FIRST_SPAN = 64 * 1024  # of a response; each next one is twice as long, up to SPAN
 COLD_SPANS = 4  # of one visit to a disk thread
-LOOK_AHEAD = 4 * SPAN  # one look at the page cache for so many bytes: a look costs as much as sending 20 KiB
+
+__all__ = ["FIRST_SPAN", "SPAN", "Disconnected", "FileEnded", "Sender"]
 
 _PEER_GONE = (errno.EPIPE, errno.ECONNRESET, errno.ECONNABORTED, errno.ENOTCONN, errno.ESHUTDOWN, errno.ETIMEDOUT)
 _PEER_UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN)
@@ -38,35 +39,6 @@ class FileEnded(OSError):
     """The file is shorter than the region that was to be sent."""
 
 
-class _Region:
-    """What is left of the region under way, and who waits for its end."""
-
-    __slots__ = ("_resident_to", "done", "file", "start", "stop")
-
-    def __init__(self, file: int, start: int, stop: int) -> None:
-        self.file = file
-        self.start = start
-        self.stop = stop
-        self.done: asyncio.Future[None] | None = None
-        self._resident_to = -1  # the page cache had the bytes from `start` to here
-
-    def is_resident(self, stop: int) -> bool:
-        """Tell whether the page cache has what comes next, up to *stop*, by a look at its ends.
-
-        Looks as far ahead as it may, and again only behind that; where the end ahead is missing, at *stop*.
-        """
-        known = self._resident_to
-        if stop <= known:
-            return True
-        if self.start > known and not disk.is_resident(self.file, self.start):
-            return False
-        for end in (min(self.start + LOOK_AHEAD, self.stop), stop):
-            if disk.is_resident(self.file, end - 1):
-                self._resident_to = end
-                return True
-        return False
-
-
 class Sender:
     """Sends to one connection, one region at a time."""
 
@@ -77,8 +49,9 @@ class Sender:
         self._fd = sock.fileno()
         self._waits_on: int | None = None  # the duplicate
         self._span = FIRST_SPAN
-        self._region: _Region | None = None
+        self._region: Region | None = None
         self._registered = False
+        self._has_begun = False  # the first span of a response is sent, for which a cork would not pay
         self._corked = False
         self._can_cork = is_tcp(sock)
         self._unyielded = 0
@@ -95,9 +68,8 @@ class Sender:
         The caller keeps *file* open until this returns or raises. Raises ``Disconnected`` when the client has gone,
         before or meanwhile, ``FileEnded`` when the file has fewer bytes, and the disk's own ``OSError``.
         """
-        region = self._region = _Region(file, offset, offset + count)
+        region = self._region = Region(file, offset, offset + count)
         try:
-            self.cork()
             is_full = False
             while region.start < region.stop:
                 self._check_alive()
@@ -106,9 +78,8 @@ class Sender:
         finally:
             self._region = None
 
-    def cork(self) -> None:
-        """Hold back segments that are not full until `release`: a head travels with the first bytes of a region."""
-        self._check_alive()  # a lost connection's descriptor may already be another's
+    def _cork(self) -> None:
+        """Hold back segments that are not full until `release`."""
         if self._can_cork and not self._corked:
             set_cork(self._sock, True)
             self._corked = True
@@ -117,6 +88,7 @@ class Sender:
         """Take no more turns for a response, and push its last segment."""
         self._unyielded = 0
         self._span = FIRST_SPAN
+        self._has_begun = False
         self._unregister()
         if self._corked and not self._lost:
             set_cork(self._sock, False)
@@ -135,7 +107,7 @@ class Sender:
         if self._lost:
             raise Disconnected
 
-    async def _send_warm(self, region: _Region, *, is_full: bool) -> None:
+    async def _send_warm(self, region: Region, *, is_full: bool) -> None:
         """Send from the loop until the region ends or the page cache does; wait first where the socket *is_full*."""
         region.done = self._loop.create_future()
         if is_full:
@@ -148,11 +120,12 @@ class Sender:
             self._unyielded = 0
         await region.done
 
-    async def _send_cold(self, region: _Region) -> bool:
+    async def _send_cold(self, region: Region) -> bool:
         """Send a few spans from a disk thread. Return whether the socket is full."""
         count = min(region.stop - region.start, COLD_SPANS * SPAN)
         self._unregister()  # or the loop would turn idly while the disk works
         self._check_alive()
+        self._cork()
         out, file = os.dup(self._fd), os.dup(region.file)
         job = asyncio.wrap_future(disk.submit(_send_and_close, out, file, region.start, count))
         try:
@@ -173,7 +146,7 @@ class Sender:
             self._settle(None)
             return
         try:
-            sent = os.sendfile(self._fd, region.file, region.start, stop - region.start)
+            sent = self._send_span(region, stop)
         except BlockingIOError:
             self._register()
             return
@@ -191,7 +164,13 @@ class Sender:
         else:
             self._register()
 
-    def _advance(self, region: _Region, sent: int) -> None:
+    def _send_span(self, region: Region, stop: int) -> int:
+        if self._has_begun:
+            self._cork()
+        self._has_begun = True
+        return os.sendfile(self._fd, region.file, region.start, stop - region.start)
+
+    def _advance(self, region: Region, sent: int) -> None:
         region.start += sent
         self.sent += sent
         self._unyielded += sent

@@ -89,6 +89,10 @@ class Archive:
         if joined:
             yield bytes(joined)
 
+    def read_at_once(self, offset: int, count: int) -> bytes | None:
+        """Return ``None``: a member has to be opened and looked at first."""
+        return None
+
     async def read(self, offset: int, count: int) -> bytes:
         """Return *count* bytes at *offset*, or fewer where the archive ends before."""
         found = []

@@ -27,13 +27,15 @@ __all__ = ["Changes"]
 class Changes:
     """What may be done to the files beneath *root*, for the event loop's thread; all work is done in the pool.
 
-    With *unnamed*, files are staged without a name where the file system can do that.
+    *within* are the directories beneath which alone anything may be changed. With *unnamed*, files are staged without a
+    name where the file system can do that.
     """
 
-    __slots__ = ("_root", "_unnamed")
+    __slots__ = ("_root", "_unnamed", "_within")
 
-    def __init__(self, root: Root, *, unnamed: bool = True) -> None:
+    def __init__(self, root: Root, *, within: tuple[Name, ...] = ((),), unnamed: bool = True) -> None:
         self._root = root
+        self._within = within
         self._unnamed = unnamed
 
     async def look(self, name: Name, *, parents: bool = False) -> OpenFile | None:
@@ -41,7 +43,7 @@ class Changes:
 
         Raises ``NoDirectory`` unless *parents* would be made, and what ``Target.current`` raises.
         """
-        return await disk.run(_look, Target(self._root, name), parents, discard=_close)
+        return await disk.run(_look, self._target(name), parents, discard=_close)
 
     async def stage(self, name: Name, need: Need, *, parents: bool = False) -> StagedFile:
         """Begin a file that is to have *name*; with *parents*, missing directories are made when it is committed.
@@ -49,22 +51,22 @@ class Changes:
         Policy: not without being asked. A name with a typing error would become a tree of directories, and WebDAV
         (RFC 4918 §9.7.1) and nginx refuse it, too.
         """
-        return await stage(Target(self._root, name, parents), need, unnamed=self._unnamed)
+        return await stage(self._target(name, parents), need, unnamed=self._unnamed)
 
     async def check_room(self, directory: Name, need: Need) -> None:
         """Raise ``NoDirectory`` or ``NoSpace`` unless files may be staged in *directory*, with room for *need*."""
-        await disk.run(check_room, Target(self._root, (*directory, b"any")), need)
+        await disk.run(check_room, self._target((*directory, b"any")), need)
 
     async def make_directory(self, name: Name, *, parents: bool = False) -> None:
         """Make the directory *name*. Raises ``AlreadyExists``, ``NoDirectory`` and their like."""
-        await disk.run_change(_make_directory, Target(self._root, name, parents))
+        await disk.run_change(_make_directory, self._target(name, parents))
 
     async def delete(self, name: Name, judge: Judge) -> None:
         """Delete the file, the link or the empty directory *name*; *judge* sees the file, or ``None`` of a directory.
 
         Raises ``NotFound``, ``NotEmpty`` and their like, and what *judge* raises.
         """
-        await disk.run_change(_delete, Target(self._root, name), judge)
+        await disk.run_change(_delete, self._target(name), judge)
 
     async def move(self, name: Name, new: Name, judge: Judge, *, replace: bool) -> bool:
         """Rename a file, a link or a directory to *new*, and return whether that took the place of a file.
@@ -72,8 +74,11 @@ class Changes:
         *judge* sees the file that is moved, or ``None`` of a directory. Raises ``AlreadyExists`` where *new* is taken,
         unless *replace* is set and both are files; ``OtherDevice``, and what *judge* raises.
         """
-        source, target = Target(self._root, name), Target(self._root, new)
+        source, target = self._target(name), self._target(new)
         return await disk.run_change(_move, source, target, judge, replace)
+
+    def _target(self, name: Name, parents: bool = False) -> Target:
+        return Target(self._root, name, parents, self._within)
 
 
 def _close(opened: OpenFile | None) -> None:

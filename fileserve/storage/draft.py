@@ -68,7 +68,8 @@ class Committed:
 
 
 def check_room(target: Target, need: Need) -> None:
-    """Raise what ``open_draft`` would raise for want of a directory or of space."""
+    """Raise what ``open_draft`` would raise for want of a right, a directory or space."""
+    target.check()
     with target.nearest() as directory, os_errors_of_changes():
         _check_space(directory, need.length or need.room, need.keep_free)
 
@@ -187,20 +188,21 @@ class Draft:
         return current is not None
 
     def _replace(self, fd: int, directory: int, component: bytes) -> None:
-        if self._hidden is None:
-            hidden = hidden_component()
-            link_new(fd, directory, hidden)
-            self._hidden = HiddenName(Descriptor(os.dup(directory)), hidden)
-        try:
+        if self._hidden is not None:
             os.replace(self._hidden.component, component, src_dir_fd=self._hidden.directory.fd, dst_dir_fd=directory)
+            return self._forget_hidden_name()
+        hidden = hidden_component()
+        link_new(fd, directory, hidden)
+        try:
+            os.replace(hidden, component, src_dir_fd=directory, dst_dir_fd=directory)
         except BaseException:
-            self._drop_hidden_name()
+            with suppress(OSError):
+                os.unlink(hidden, dir_fd=directory)
             raise
-        self._forget_hidden_name()
 
     def _drop_hidden_name(self) -> None:
         if self._hidden is not None:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # what cannot be deleted is left to the next sweep
                 os.unlink(self._hidden.component, dir_fd=self._hidden.directory.fd)
             self._forget_hidden_name()
 

@@ -4,7 +4,8 @@ The directory is opened beneath the root, links followed there as everywhere; wh
 directory, and never through a link that has the name itself. A directory is opened anew for each step: between the
 first byte of an upload and the last it may have been moved.
 
-Policy: a link that leads to a file beneath the root counts as that file, and is itself replaced, deleted or moved; what
+Policy: where something may be changed is a matter of names, not of where links lead: who puts a link there means it.
+A link that leads to a file beneath the root counts as that file, and is itself replaced, deleted or moved; what
 it leads to stays. A link that leads nowhere a client may see has its name all the same.
 """
 
@@ -42,12 +43,14 @@ _MOST_MADE = 64
 class Target:
     """The *name* beneath *root*; with *parents*, directories on the way are made where they are missing.
 
+    *within* are the directories beneath which alone names may be given and taken away; the root itself is one, too.
     All methods block, and are for threads.
     """
 
     root: Root
     name: Name
     parents: bool = False
+    within: tuple[Name, ...] = ((),)
 
     def check(self) -> None:
         """Raise ``InvalidName`` or ``NotPermitted`` when nothing may be given this name."""
@@ -57,6 +60,8 @@ class Target:
             check_name(self.name, self.root.hidden)
         except NotFound:
             raise NotPermitted("names that begin with a dot are not taken") from None
+        if not any(self.name[: len(directory)] == directory != self.name for directory in self.within):
+            raise NotPermitted("nothing may be changed in this directory")
 
     @property
     def component(self) -> bytes:

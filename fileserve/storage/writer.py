@@ -22,6 +22,7 @@ from fileserve.storage.target import Target
 __all__ = ["StagedFile", "stage"]
 
 _BATCH = 256 * 1024
+_BUFFERS = 512  # a chunk of few bytes takes many in memory
 
 
 async def stage(target: Target, need: Need, *, unnamed: bool) -> "StagedFile":
@@ -64,7 +65,7 @@ class StagedFile:
         self._batch.append(content)
         self._gathered += len(content)
         self.size += len(content)
-        if self._gathered >= _BATCH:
+        if self._gathered >= _BATCH or len(self._batch) >= _BUFFERS:
             await self._begin_batch()
 
     async def finish(self) -> Digests | None:
@@ -100,4 +101,7 @@ class StagedFile:
     async def _batch_ended(self) -> None:
         writing, self._writing = self._writing, None
         if writing is not None:
-            await asyncio.wrap_future(writing)
+            if writing.done():  # the usual case; to be told by the thread would cost as much as writing
+                writing.result()
+            else:
+                await asyncio.wrap_future(writing)

@@ -21,6 +21,7 @@ from urllib.parse import unquote
 from starlette.types import Scope
 
 from fileserve.semantics.fields import combine_fields
+from fileserve.web.credentials import parse_basic
 from fileserve.web.problems import Problem
 from fileserve.web.site import Site, site_of
 
@@ -148,6 +149,9 @@ async def _identify(scope: Scope, site: Site) -> None:
             "This needs the name and password, or the token, that the server was given.",
             fields=fields,
         )
+    scheme, _, rest = authorization.partition(" ")
+    if scheme.lower() == "basic" and (basic := parse_basic(rest.strip(" "))):
+        scope["fileserve.user"] = basic[0]  # by which transfers are told apart
 
 
 def _refuse_rebound(scope: Scope) -> None:

@@ -3,7 +3,8 @@
 When the sending has ended, some bytes are still on their way. Until they have arrived, or the connection is lost, the
 account is kept, and of the response nothing else: neither its request nor what it was sent from.
 
-Servers other than ours tell nothing. There, what was handed to them counts as taken.
+Servers other than ours tell nothing. There, what was handed to them counts as taken, but for the last of it when the
+client has left: they drop it without a word.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from starlette.types import Scope
 from fileserve.web.pieces import End
 
 __all__ = ["Account", "Handed"]
+
+UNCERTAIN = 1024 * 1024  # a transfer learns no sooner that its client has left
 
 
 class Handed(Protocol):
@@ -40,6 +43,8 @@ class Account:
     def close(self, end: End) -> None:
         """Note that the sending has ended, and how. What was sent until now is all that ever is."""
         self._left = self._unsent_now()
+        if self._unsent is None and end is End.LEFT:
+            self._left = min(self._length, self._left + UNCERTAIN)
         self._end = end
         self._handed = self._unsent = None
 

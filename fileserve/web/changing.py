@@ -14,7 +14,8 @@ from starlette.types import ASGIApp
 from fileserve.storage.errors import AlreadyExists, IsDirectory
 from fileserve.storage.names import Name, parse_name
 from fileserve.storage.reader import OpenFile
-from fileserve.web.preconditions import check_preconditions, is_asked, look, precondition_failed
+from fileserve.web.access import Action, authorize
+from fileserve.web.preconditions import check_preconditions, is_asked, precondition_failed
 from fileserve.web.problems import Problem
 from fileserve.web.routes import NameRequest, site_path
 from fileserve.web.site import href
@@ -65,11 +66,12 @@ async def move(request: NameRequest) -> ASGIApp:
 
 async def _ask_to_replace(request: NameRequest, new: Name) -> None:
     try:
-        current = await look(request, new)
+        current = await request.site.changes.look(new)
     except IsDirectory:
         return  # refused when it comes to that, unless it is gone by then
     if current is not None:
         current.close()
+        await authorize(request.scope, Action.REPLACE)
 
 
 def _destination(request: NameRequest) -> Name:

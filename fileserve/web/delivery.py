@@ -10,9 +10,10 @@ from fileserve.semantics.plan import ResponsePlan, plan_download
 from fileserve.semantics.representation import Representation
 from fileserve.semantics.validators import EntityTag
 from fileserve.storage.reader import FileRegion
+from fileserve.web.content import Content
 from fileserve.web.problems import Problem
 from fileserve.web.routes import NameRequest
-from fileserve.web.transfer import Content, Transfer
+from fileserve.web.transfer import Transfer
 
 Disposition = Literal["attachment", "inline"]
 Fields = tuple[tuple[bytes, bytes], ...]
@@ -93,6 +94,10 @@ class Text:
         """Yield the bytes from *start* to *stop*."""
         if start < stop:
             yield self._data[start:stop]
+
+    def read_at_once(self, offset: int, count: int) -> bytes:
+        """Return *count* bytes at *offset*, or fewer at the end."""
+        return self._data[offset : offset + count]
 
     async def read(self, offset: int, count: int) -> bytes:
         """Return *count* bytes at *offset*, or fewer at the end."""

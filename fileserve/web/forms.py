@@ -140,8 +140,11 @@ class _Form:
         for file in self._files:
             name, committed = await self._commit(file)
             log.info("%s stored, %d bytes", "/".join(map(display_name, name)), committed.status.size)
-            stored.append((name, committed, await settle(self._request, file.staged, committed, file.digests)))
-        return stored
+            stored.append((file, name, committed))
+        return [
+            (name, committed, await settle(self._request, file.staged, committed, file.digests))
+            for file, name, committed in stored
+        ]
 
     async def _begin(self, filename: bytes) -> None:
         self._is_nameless = not filename

@@ -59,8 +59,10 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
     summing = Summing(root, checksums)
     tracking = Tracking(bus, settings.resume_window)
     credentials = Credentials(settings.auth, settings.token)
+    writable = tuple(tuple(os.fsencode(folder.removesuffix("/")).split(b"/")) for folder in settings.writable)
+    changes = Changes(root, within=writable or ((),))
     places = Places(settings.uploads, settings.uploads_per_client, settings.retry_after)
-    site = Site(settings, credentials, root, index, checksums, archives, summing, Changes(root), places, bus, tracking)
+    site = Site(settings, credentials, root, index, checksums, archives, summing, changes, places, bus, tracking)
     lock = path.with_suffix(".lock") if path is not None else None
     background = [asyncio.ensure_future(index_all(site, lock))] if settings.index else []
     if settings.upload:

@@ -9,26 +9,29 @@ from http import HTTPStatus
 
 from fileserve.semantics.conditional import Verdict, evaluate
 from fileserve.storage.errors import AlreadyExists
-from fileserve.storage.names import Name
 from fileserve.storage.reader import OpenFile
 from fileserve.web.access import Action, authorize
 from fileserve.web.describe import NS_PER_S, describe
 from fileserve.web.problems import Problem
 from fileserve.web.routes import NameRequest
 
-__all__ = ["check_preconditions", "is_asked", "look", "precondition_failed"]
+__all__ = ["check_before", "check_preconditions", "is_asked", "precondition_failed"]
 
 
-async def look(request: NameRequest, name: Name, *, parents: bool = False) -> OpenFile | None:
-    """Open what has *name* now, to be judged; raise the ``Problem`` unless the client may replace it."""
-    current = await request.site.changes.look(name, parents=parents)
-    if current is not None and request.fields.get("if-none-match") != "*":  # which asks to replace nothing: 412
-        try:
-            await authorize(request.scope, Action.REPLACE)
-        except BaseException:
+async def check_before(request: NameRequest, *, parents: bool) -> None:
+    """Judge what has the name now, before the content is read: the preconditions, then the right to replace it.
+
+    Policy: in this order, although others ask for rights first. Who sends If-None-Match: * does not want to replace
+    anything, and gets 412. With *parents* the directory may be missing.
+    """
+    current = await request.site.changes.look(request.name, parents=parents)
+    try:
+        check_preconditions(request, current)
+    finally:
+        if current is not None:
             current.close()
-            raise
-    return current
+    if current is not None:
+        await authorize(request.scope, Action.REPLACE)
 
 
 def check_preconditions(request: NameRequest, current: OpenFile | None, *, may_replace: bool = True) -> None:

@@ -92,7 +92,7 @@ UNWATCHED = Rhythm(0.25, under_way=8, ended=4, counted=4)
 class Live:
     """One response with content, until all is known of its end."""
 
-    __slots__ = ("_segments", "account", "began_s", "floor", "id", "is_told", "subject")
+    __slots__ = ("_segments", "account", "began_s", "ended_s", "floor", "id", "is_told", "subject")
 
     def __init__(self, sent: Sent, origin: Origin, id: str) -> None:
         (request, route), plan = origin, sent.plan
@@ -100,7 +100,10 @@ class Live:
         self.id = id
         self.account = Account(request.scope, sent, plan.content_length)
         self.began_s = time.time()
-        self.subject = _subject(request.client or UNIX, route, request.name, plan.representation)
+        self.ended_s: float | None = None  # unless its last bytes took longer, which shows in the next turn
+        self.subject = _subject(
+            request.scope.get("fileserve.user") or request.client or UNIX, route, request.name, plan.representation
+        )
         self.floor = _first(plan.segments) if plan.status == 206 and goes_on(request.fields.get("range")) else 0
         self.is_told = False
         self._segments = plan.segments
@@ -151,6 +154,7 @@ class Progress:
     def finish(self, live: Live, end: End) -> None:
         """Note that the sending has ended, and how. Of what was sent, less may have been taken."""
         live.account.close(end)
+        live.ended_s = time.time()
         self._sent.append(live)
 
     def close(self) -> None:
@@ -192,10 +196,11 @@ class Progress:
         for live in sent:
             end = live.account.settle()
             if end is None:
+                live.ended_s = None
                 self._sent.append(live)
                 continue
             del self._live[live]
-            self._backlog.add(live.piece(end, now_s))
+            self._backlog.add(live.piece(end, live.ended_s or now_s))
             ended.append(live)
         return ended
 

@@ -14,15 +14,17 @@ pages, which a rewrite in place changes unseen; where files are rewritten under 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from starlette.types import Receive, Scope, Send
 
 from fileserve.semantics.plan import ResponsePlan
+from fileserve.semantics.ranges import Span
 from fileserve.storage.errors import ContentChanged, StorageError
 from fileserve.storage.reader import FileRegion
+from fileserve.web.content import Content
 from fileserve.web.pieces import End
 from fileserve.web.presence import ClientLeft, disconnected
 from fileserve.web.problems import problem_of
@@ -41,33 +43,6 @@ QUICK_S = 0.02  # a stretch that takes no longer was sent without much waiting
 
 
 Origin: TypeAlias = tuple[NameRequest, str]  # who asked, and by which route
-
-
-class Regions(Protocol):
-    """An asynchronous iterator of regions that is closed when no more are wanted: a generator, or something lighter."""
-
-    def __aiter__(self) -> AsyncIterator[bytes | FileRegion]: ...
-
-    async def __anext__(self) -> bytes | FileRegion: ...
-
-    async def aclose(self) -> None:
-        """Give back what the next region would need."""
-
-
-class Content(Protocol):
-    """What a transfer sends the bytes of: one open file, or an archive of many."""
-
-    def regions(self, start: int, stop: int) -> Regions:
-        """Yield what makes up the content from *start* to *stop*; a region is good until the next is asked for."""
-
-    async def read(self, offset: int, count: int) -> bytes:
-        """Return *count* bytes at *offset*, or fewer where the content ends before."""
-
-    def check_unchanged(self) -> None:
-        """Raise ``ContentChanged`` if what was sent last is not what it was when the content was opened."""
-
-    def close(self) -> None:
-        """Give back what the content holds."""
 
 
 class Transfer:
@@ -111,12 +86,14 @@ class Transfer:
     async def _send_in_view(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send what takes more than a message, for all who watch to see."""
         await self._start(send)
+        is_offered = ZERO_COPY in scope.get("extensions", ())
+        ahead = await self._send_first_piece(send) if is_offered else 0
         progress = self.origin[0].site.tracking.progress if self.origin else None
         live = progress.begin(self, self.origin) if progress and self.origin else None
         end = End.FAILED
         try:
-            if ZERO_COPY in scope.get("extensions", ()):
-                await self._send_regions(send)
+            if is_offered:
+                await self._send_regions(send, ahead)
             else:
                 await self._send_chunks(scope, receive, send)
             end = End.LEFT if self.left else End.TAKEN
@@ -149,14 +126,28 @@ class Transfer:
             self._take(self.left)
         return b"".join(pieces)
 
-    async def _send_regions(self, send: Send) -> None:
+    async def _send_first_piece(self, send: Send) -> int:
+        """Send the first bytes with the head, where the content has them at once. Return how many.
+
+        The first byte waits neither for what zero-copy has to prepare nor for anything else, and a client that only
+        looks and leaves costs less.
+        """
+        first = self.plan.segments[0]
+        data = self.content.read_at_once(first.start, FIRST_PIECE) if isinstance(first, Span) else None
+        if data:
+            await self._send_bytes(send, data)
+        return len(data or b"")
+
+    async def _send_regions(self, send: Send, ahead: int) -> None:
+        """Send the plan's segments but for the first *ahead* bytes."""
         for segment in self.plan.segments:
             if isinstance(segment, bytes):
                 await self._send_bytes(send, segment)
             else:
-                async with aclosing(self.content.regions(segment.start, segment.stop)) as regions:
+                async with aclosing(self.content.regions(segment.start + ahead, segment.stop)) as regions:
                     async for part in regions:
                         await self._send_part(send, part)
+            ahead = 0
 
     async def _send_part(self, send: Send, part: bytes | FileRegion) -> None:
         if isinstance(part, bytes):
@@ -165,27 +156,14 @@ class Transfer:
             await self._send_region(send, part)
 
     async def _send_region(self, send: Send, region: FileRegion) -> None:
-        start, stop = region.offset, region.offset + region.count
+        stop = region.offset + region.count
         stop_of_slices = stop - min(LAST_PIECE, region.count) if region.count == self.left else stop
-        if self.left == self.plan.content_length and region.count >= ONE_MESSAGE:
-            start += await self._send_first_piece(send, region)
-        for offset in range(start, stop_of_slices, SLICE):
+        for offset in range(region.offset, stop_of_slices, SLICE):
             count = min(SLICE, stop_of_slices - offset)
             self._take(count)
             await send({"type": ZERO_COPY, "file": region.file.fd, "offset": offset, "count": count, "more_body": True})
         if stop_of_slices < stop:
             await self._send_bytes(send, await _read_exactly(region.file, stop_of_slices, stop - stop_of_slices))
-
-    async def _send_first_piece(self, send: Send, region: FileRegion) -> int:
-        """Send the first bytes with the head, where the page cache has them. Return how many.
-
-        The first byte does not wait for what zero-copy has to prepare, and a client that only looks and leaves costs
-        less.
-        """
-        data = region.file.read_at_once(region.offset, FIRST_PIECE) or b""
-        if data:
-            await self._send_bytes(send, data)
-        return len(data)
 
     async def _send_bytes(self, send: Send, data: bytes) -> None:
         self._take(len(data))

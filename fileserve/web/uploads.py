@@ -21,7 +21,7 @@ from fileserve.storage.index import Digests
 from fileserve.storage.names import display_name
 from fileserve.storage.reader import OpenFile
 from fileserve.storage.writer import StagedFile
-from fileserve.web.preconditions import check_preconditions, is_asked, look, precondition_failed
+from fileserve.web.preconditions import check_before, check_preconditions, is_asked, precondition_failed
 from fileserve.web.problems import Problem
 from fileserve.web.receiving import content_length, next_chunk, settle, too_large
 from fileserve.web.routes import NameRequest
@@ -45,12 +45,7 @@ async def put(request: NameRequest) -> ASGIApp:
     )
     with request.site.places.take(request.client):
         try:
-            current = await look(request, request.name, parents=parents)
-            try:
-                check_preconditions(request, current)
-            finally:
-                if current is not None:
-                    current.close()
+            await check_before(request, parents=parents)
             with await request.site.changes.stage(request.name, need, parents=parents) as staged:
                 return await _store(request, staged, expected)
         except IsDirectory:

@@ -13,7 +13,7 @@ from fileserve.semantics.representation import Representation
 from fileserve.semantics.validators import EntityTag
 
 LENGTH = 300
-positions = st.integers(0, LENGTH)
+positions = st.integers(0, 30)  # so few that spans often meet
 spans = st.tuples(positions, positions).map(lambda pair: Span(min(pair), max(pair)))
 
 

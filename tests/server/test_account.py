@@ -168,7 +168,7 @@ def test_who_takes_nothing_after_the_server_has_closed_is_reset(
     with serving(app, loop) as served, served.connect(receive_buffer=65536) as client:
         client.get("/", "Connection: close").head()
         client.exactly(SIZE - 128 * 1024)
-        wait_until(lambda: app.told[0]["lost"]() == "left")
+        wait_until(lambda: app.told[0]["lost"]() == "stalled")
         assert taken(app.told[0]) < SIZE
         assert len(client.rest()) < 128 * 1024  # and what the kernel held is gone
 

@@ -152,6 +152,8 @@ def test_uvicorn_sets_what_we_read(function: Callable[..., Any], attributes: set
             {"default_headers", "chunked_encoding", "expected_content_length", "keep_alive", "on_response", "drain"},
             id="response",
         ),
+        pytest.param(HttpToolsProtocol.on_body, {"body", "len", "pause_reading", "message_event"}, id="content"),
+        pytest.param(RequestResponseCycle.receive, {"bytes", "body", "bytearray"}, id="content_handed_out"),
         pytest.param(RequestResponseCycle.receive, {"waiting_for_100_continue", "message_event"}, id="continue"),
         pytest.param(Server.shutdown, {"shutdown", "connections"}, id="drain"),
     ],

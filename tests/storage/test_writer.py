@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from fileserve import disk
 from fileserve.storage import draft as draft_module
 from fileserve.storage.changes import Changes
 from fileserve.storage.draft import Committed, Need
@@ -36,7 +35,8 @@ from fileserve.storage.names import Name, parse_name
 from fileserve.storage.reader import OpenFile
 from fileserve.storage.root import Root
 from tests.hostile import HOSTILE, SECRET
-from tests.storage.conftest import AWKWARD, OpenRoot, Served, content
+from tests.pool import settle
+from tests.storage.conftest import AWKWARD, OpenRoot, Served, content, no_descriptors_left
 
 NEW: Name = (b"new.bin",)
 OLD: Name = (b"plain.txt",)
@@ -71,13 +71,6 @@ def ended(changing: Served) -> Iterator[None]:
     yield
     settle()
     assert leftovers(changing.path) == []
-
-
-def settle() -> None:
-    """Wait until the pool has done what it was given: each of its four threads comes to one place."""
-    place = threading.Barrier(4)
-    for done in [disk.submit_change(place.wait, 10) for _ in range(4)]:
-        done.result(10)
 
 
 def leftovers(path: Path) -> list[Path]:
@@ -477,6 +470,22 @@ async def test_memory_holds_two_batches_while_the_disk_is_slow(
         assert staged.size <= 9 * 65536
         may_go_on.set()
         await sending
+
+
+async def test_memory_does_not_fill_with_tiny_chunks(changes: Changes) -> None:
+    with await changes.stage(NEW, Need()) as staged:
+        for _ in range(5000):
+            await staged.write(b"xy")
+            assert len(staged._batch) < 512
+
+
+async def test_without_descriptors_nothing_is_left(changing: Served, changes: Changes) -> None:
+    with await changes.stage(OLD, Need()) as staged:
+        await staged.write(b"new")
+        await staged.finish()
+        with no_descriptors_left(), pytest.raises(Busy):
+            await staged.commit(take_any)
+        assert (await staged.commit(take_any)).replaced
 
 
 @pytest.mark.parametrize("step", ["stage", "write", "flush", "commit"])

@@ -129,6 +129,7 @@ def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
 def test_changes_may_be_switched_on_where_it_is_known_who_makes_them(arguments: tuple[str, ...], root: Path) -> None:
     with serving(root, *arguments) as server:
         assert server.process.poll() is None
+        assert f"curl -fT FILE {server.url}/upload/" in server.log.read_text()
 
 
 def test_a_hash_is_made_of_what_is_piped_in_and_lets_in(root: Path, tmp_path: Path) -> None:
@@ -295,7 +296,7 @@ def test_the_printed_link_lets_the_operator_in(workers: str, root: Path) -> None
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_token_that_was_set_is_not_repeated(workers: str, root: Path, tmp_path: Path) -> None:
-    token = "set by the operator"
+    token = "set-by-the-operator"
     command = (*FILESERVE, "serve", str(root), "--port", "0", "--workers", workers)
     with running(*command, folder=tmp_path, FILESERVE_OPERATOR_TOKEN=token) as server:
         assert link_of(server) == f"{server.url}/live?token=..."

@@ -191,7 +191,7 @@ def test_a_crowd_that_leaves_abruptly_leaves_nothing_behind(root: Path) -> None:
                     WAYS_TO_LEAVE[number % len(WAYS_TO_LEAVE)](client)
             assert server.wait_for_descriptors(before) <= before
             sizes.append(process.memory_info().rss)
-        assert sizes[2] - sizes[1] < SUBSCRIBERS * 4096
+        assert sizes[2] - sizes[1] < SUBSCRIBERS * 8192  # a third of what one holds; the collector comes seldom
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

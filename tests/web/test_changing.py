@@ -146,6 +146,28 @@ async def test_each_is_switched_on_by_itself_and_asks_who_it_is(served_root: Pat
             assert (await client.request(method, path, fields | known)).status == status
 
 
+async def test_changes_keep_to_the_folders_that_are_writable(served_root: Path) -> None:
+    (served_root / "in coming").mkdir()
+    (served_root / "incoming2").mkdir()
+    before = {path: path.stat().st_ino for path in served_root.rglob("*") if path.exists()}
+    async with client_of(settings(served_root, writable=("in coming", "folder/deeper/"))) as client:
+        for path in ("new", "in%20coming", "in%20coming2/x", "incoming2/x", "folder/new", "folder/deeper"):
+            refused = await client.request("PUT", f"/upload/{path}", content=[b"x"])
+            assert (refused.status, refused.chunks_read) == (403, 0), path
+            assert (await client.request("MKCOL", f"/api/files/{path}")).status == 403, path
+            assert (await client.request("DELETE", f"/api/files/{path}")).status == 403, path
+            fields = {"destination": f"/api/files/{path}"}
+            assert (await client.request("MOVE", "/api/files/folder/deeper/new", fields)).status in (403, 404), path
+        form = {"content-type": "multipart/form-data; boundary=x"}
+        assert (await client.request("POST", "/upload/folder", form, content=[b"x"])).status == 403
+        assert {path: path.stat().st_ino for path in served_root.rglob("*") if path.exists()} == before
+        for path in ("in%20coming/x", "folder/deeper/x", "folder/deeper/a/b/x?parents"):
+            assert (await client.request("PUT", f"/upload/{path}", content=[b"x"])).status == 201, path
+        fields = {"destination": "/api/files/new"}
+        assert (await client.request("MOVE", "/api/files/folder/deeper/x", fields)).status == 403
+        assert (await client.request("DELETE", "/api/files/folder/deeper/x")).status == 204
+
+
 @pytest.mark.parametrize("method", METHODS)
 async def test_a_malformed_name_is_refused(changer: Client, served_root: Path, method: str) -> None:
     before = sorted(served_root.parent.rglob("*"))

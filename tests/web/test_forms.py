@@ -13,7 +13,7 @@ from fileserve import Settings
 from fileserve.web.forms import MOST_FILES
 from tests.asgi import Answer, Client, client_of
 from tests.hostile import HOSTILE, SECRET, SECRET_PATH
-from tests.storage.test_writer import settle
+from tests.pool import settle
 from tests.web.conftest import DIGITS
 
 BOUNDARY = b"XbX"

@@ -114,11 +114,12 @@ class TestEnd:
             live.account.close(end)
         assert live.account.settle() is expected
 
-    def test_of_another_server_what_was_handed_over_counts(self) -> None:
+    def test_of_another_server_what_was_handed_over_counts_unless_the_client_left(self) -> None:
         asked = Asked()
         live = Live(sent_of(asked, left=400), asked.origin, "id")
+        assert (live.account.settle(), live.account.taken) == (None, 600)
         live.account.close(End.LEFT)
-        assert (live.account.settle(), live.account.taken) == (End.LEFT, 600)
+        assert (live.account.settle(), live.account.taken) == (End.LEFT, 0)
 
 
 @pytest.mark.parametrize(
@@ -206,6 +207,20 @@ async def test_who_watches_is_told_at_each_turn_and_others_seldom() -> None:
     assert isinstance(ended, Piece)
     assert ended.ids == (live.id,)  # so that it is no longer counted as under way
     assert (ended.end, ended.sent) == (End.LEFT, 500)
+
+
+async def test_what_has_ended_is_told_as_under_way_until_its_row_is_there() -> None:
+    """Or those who watch would see it shrink for a moment."""
+    teller, asked = Told(is_watched=True), Asked(told(unsent=500))
+    one = Progress(teller, "worker")
+    live = one.begin(sent_of(asked), asked.origin)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    before = len(teller.under_way)
+    one.finish(live, End.LEFT)
+    await rest(one)
+    [last] = teller.under_way[before:]
+    assert [piece.ids for piece in last] == [(live.id,)]
 
 
 async def test_what_is_under_way_at_the_end_of_the_server_is_told_as_left() -> None:

@@ -27,6 +27,7 @@ from fileserve.web.tracking import Tracking
 from fileserve.web.transfers import open_transfers
 from tests.asgi import Client, client_of
 from tests.web.conftest import LARGE
+from tests.web.test_access import ACCOUNT, RIGHT
 from tests.web.test_events import PATIENCE_S, Subscriber, asking
 
 TOKEN = "the-operator's-token"
@@ -165,6 +166,15 @@ async def test_a_download_that_ends_well_is_complete(
     assert records(caplog) == [found]
 
 
+async def test_who_is_known_by_name_is_told_by_it(served_root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with client_of(Settings(root=served_root, private=True, auth=(ACCOUNT,), weak_etag_ms=0)) as client:
+        while client.state["site"].tracking.keeper._news is None:  # noqa: ASYNC110  it tells nobody
+            await asyncio.sleep(0)
+        await client.get("/download/digits.txt", RIGHT)
+        await client.state["site"].tracking.close()
+    assert [record["client"] for record in records(caplog)] == ["anna"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "fields", "status"),
     [
@@ -224,7 +234,7 @@ async def test_a_client_that_leaves_has_aborted_when_it_does_not_come_back(
 ) -> None:
     async with asking(client, TRANSFERS, BEARER) as subscriber:
         await begun(subscriber)
-        answer = await client.request("GET", "/download/huge.bin", leave_after=300_000)
+        answer = await client.request("GET", "/download/huge.bin", leave_after=HUGE // 2)
         found = await told(subscriber, "finished")
         got = len(answer.content)
         assert (found["outcome"], found["from"]) == ("aborted", 0)
@@ -236,13 +246,21 @@ async def test_a_client_that_leaves_has_aborted_when_it_does_not_come_back(
     assert len(records(caplog)) == 2
 
 
+async def test_what_another_server_drops_unsaid_was_not_taken(client: Client) -> None:
+    """It takes all messages of a short response before the application can know that the client has gone."""
+    async with asking(client, TRANSFERS, BEARER) as subscriber:
+        await begun(subscriber)
+        await client.request("GET", "/download/large.bin", leave_after=300_000)
+        assert (await told(subscriber, "finished"))["outcome"] == "aborted"
+
+
 async def test_a_client_that_comes_back_in_time_goes_on_with_the_same(
     client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with asking(client, TRANSFERS, BEARER) as subscriber:
         await begun(subscriber)
-        answer = await client.request("GET", "/download/huge.bin", leave_after=300_000)
-        await client.get("/download/huge.bin", {"Range": f"bytes={len(answer.content)}-"})
+        await client.request("GET", "/download/huge.bin", leave_after=HUGE // 2)
+        await client.get("/download/huge.bin", {"Range": f"bytes={HUGE // 4}-"})
         found = await told(subscriber, "finished")
     assert (found["outcome"], found["from"], found["covered"]) == ("complete", 0, HUGE)
     assert len(records(caplog)) == 1
@@ -448,6 +466,7 @@ class TestWorkers:
         self, start: Callable[[], Worker], caplog: pytest.LogCaptureFixture
     ) -> None:
         one, other = start(), start()
+        await self.keeping(one)
         one.tracking.tell_ended([self.piece(0, 50)])
         await self.piece_rows(other, 1)
         await one.die()
@@ -469,7 +488,8 @@ class TestWorkers:
         await two.die()
         three = start()
         three.tracking.tell_ended([self.piece(0, 100)])
-        assert [end["outcome"] for end in await self.ends(three, 2)] == ["aborted", "complete"]
+        ends = await self.ends(three, 2)
+        assert [(end["outcome"], end["sent"]) for end in ends] == [("aborted", 50), ("complete", 100)]
         assert len(records(caplog)) == 2
 
     async def test_what_is_too_much_is_counted_in_one_record(
@@ -489,6 +509,12 @@ class TestWorkers:
         other.tracking.tell_ended([self.piece(0, 100)])
         [end] = await self.ends(one, 1)
         assert end["outcome"] == "complete"
+
+    async def keeping(self, worker: Worker) -> None:
+        """Return when *worker* keeps the transfers."""
+        async with asyncio.timeout(PATIENCE_S):
+            while worker.tracking.keeper._news is None:  # noqa: ASYNC110  it tells nobody
+                await asyncio.sleep(0.01)
 
     async def piece_rows(self, worker: Worker, count: int) -> None:
         """Return when *count* pieces are in the log."""

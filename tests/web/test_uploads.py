@@ -16,7 +16,7 @@ from fileserve import Settings, disk
 from fileserve.storage import draft, placing
 from tests.asgi import Answer, Client, client_of
 from tests.hostile import HOSTILE, SECRET, SECRET_PATH
-from tests.storage.test_writer import settle
+from tests.pool import settle
 from tests.web.conftest import DIGITS
 
 MIB = 1 << 20
@@ -147,9 +147,7 @@ async def test_preconditions_are_judged_before_the_content_is_read(
         pytest.param({}, "new", {"content-length": str(1 << 59)}, 507, id="larger_than_this_disk"),
         pytest.param({"keep_free": 1 << 59}, "new", {}, 507, id="more_is_to_be_kept_free"),
         pytest.param({"replace": False}, "digits.txt", {}, 403, id="replacing_is_switched_off"),
-        pytest.param(
-            {"replace": False}, "digits.txt", {"if-none-match": "*"}, 412, id="creating_only_replaces_nothing"
-        ),
+        pytest.param({"replace": False}, "digits.txt", {"if-none-match": "*"}, 412, id="replacing_is_not_meant"),
         pytest.param({"upload": False, "replace": False}, "new", {}, 403, id="uploading_is_switched_off"),
         pytest.param({"token": "t0ken-of-sixteen-characters"}, "new", {}, 401, id="unknown_client"),
         pytest.param({}, "new", {"sec-fetch-site": "cross-site"}, 403, id="page_of_another_site"),

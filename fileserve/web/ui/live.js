@@ -11,7 +11,7 @@ import { suggest } from "./suggest.js";
 import { Tail } from "./tail.js";
 import { Transfers } from "./transfers.js";
 
-const receiver = new Receiver("events", { from: "-100", last: "300" }, (state) => status.show(state));
+const receiver = new Receiver("events?from=-100&last=300", (state) => status.show(state));
 const status = new Status(() => receiver.open());
 const transfers = new Transfers();
 receiver.watch("transfers", transfers.handlers);
@@ -32,7 +32,7 @@ if (document.querySelector("#chat")) {
 function choose(name, path) {
   if (path) chosen.set(name, path);
   else chosen.delete(name);
-  history.replaceState(null, "", chosen.size ? `?${chosen}` : location.pathname);
+  history.replaceState(null, "", `${location.pathname}${chosen.toString() && "?"}${chosen}`);
 }
 
 // A person who looks again, or a network that is there again, is a reason not to wait any longer.

@@ -17,33 +17,31 @@ export function topicOf(kind, path) {
 
 export class Receiver {
   #address;
-  #parameters;
   #topics = new Map(); // topic → {event name, "" for unnamed messages: function of its data}
   #left = new Set(); // topics whose place is in the last id, and is not to be gone on from
-  #source = null;
+  #sources = []; // the last one counts; those before it end when it has begun, so that what is computed for them goes on
   #lastId = "";
   #failures = 0;
-  #retry = 0;
-  #isReopening = false;
+  #opening = 0; // the timer of the next attempt
   #tell;
 
-  /** *parameters* are those of the topics. *tell* is called with what has become of the connection: {is: "connecting" | "live" | "waiting", reason, until}. */
-  constructor(address, parameters, tell) {
+  /** *address* has the parameters of the topics in its query. *tell* is called with what becomes of the connection:
+   *  {is: "connecting" | "live" | "waiting", reason: the status of a refusal, until: when it is tried again}. */
+  constructor(address, tell) {
     this.#address = address;
-    this.#parameters = parameters;
     this.#tell = tell;
   }
 
   /** Watch *topic* too. *handlers*: what to do with its events, by their names without the topic. */
   watch(topic, handlers) {
     this.#topics.set(topic, handlers);
-    this.#reopen();
+    this.#openIn(0);
   }
 
   /** Watch *topic* no longer, and forget where it was. */
   leave(topic) {
     this.over(topic);
-    this.#reopen();
+    this.#openIn(0);
   }
 
   /** Take note that *topic* has ended: the server tells no more of it, and of the others as before. */
@@ -54,63 +52,75 @@ export class Receiver {
 
   /** Connect now, whatever was planned. */
   open() {
-    this.close();
-    this.#isReopening = false;
+    clearTimeout(this.#opening);
+    this.#opening = 0;
     this.#tell({ is: "connecting" });
     const source = new EventSource(this.#url());
-    this.#source = source;
+    this.#sources.push(source);
     this.#lastId = new URL(source.url).searchParams.get("last_event_id") ?? "";
     this.#left.clear();
-    source.onopen = () => this.#tell({ is: "live" });
+    source.onopen = () => this.#opened(source);
     source.onerror = () => this.#failed(source);
     for (const [topic, handlers] of this.#topics) {
       for (const [name, handle] of Object.entries(handlers)) {
-        source.addEventListener(name ? `${topic}:${name}` : topic, (event) => this.#take(event, handle));
+        source.addEventListener(name ? `${topic}:${name}` : topic, (event) => this.#take(source, event, handle));
       }
     }
   }
 
   /** Be connected no longer. */
   close() {
-    clearTimeout(this.#retry);
-    this.#retry = 0;
-    this.#source?.close();
-    this.#source = null;
+    clearTimeout(this.#opening);
+    this.#opening = 0;
+    for (const source of this.#sources.splice(0)) source.close();
   }
 
   /** Say whether the next attempt is still to come, so that there may be a reason to hurry it. */
   get isWaiting() {
-    return this.#retry !== 0;
+    return this.#opening !== 0;
   }
 
-  /** Connect once for all topics that come and go in this turn. */
-  #reopen() {
-    if (this.#isReopening) return;
-    this.#isReopening = true;
-    queueMicrotask(() => this.open());
+  /** Connect after *wait* ms: with none once for all topics that come and go in this turn. */
+  #openIn(wait) {
+    clearTimeout(this.#opening);
+    this.#opening = setTimeout(() => this.open(), wait);
   }
 
-  #take(event, handle) {
+  #isLast(source) {
+    return source === this.#sources.at(-1);
+  }
+
+  #opened(source) {
+    if (!this.#isLast(source)) return;
+    for (const former of this.#sources.splice(0, this.#sources.length - 1)) former.close();
+    this.#tell({ is: "live" });
+  }
+
+  #take(source, event, handle) {
+    if (!this.#isLast(source)) return; // the last one tells it too
     if (event.lastEventId) this.#lastId = event.lastEventId;
     this.#failures = 0;
     handle(event.data);
   }
 
   #url() {
-    const query = new URLSearchParams([...this.#topics.keys()].map((topic) => ["topic", topic]));
+    const [path, parameters] = this.#address.split("?");
+    const query = new URLSearchParams(parameters);
+    for (const topic of this.#topics.keys()) query.append("topic", topic);
     const ids = new URLSearchParams(this.#lastId);
-    const kept = new URLSearchParams([...ids].filter(([topic]) => this.#topics.has(topic) && !this.#left.has(topic)));
-    for (const [name, value] of Object.entries(this.#parameters)) query.set(name, value);
-    if (kept.size) query.set("last_event_id", kept);
-    return `${this.#address}?${query}`;
+    const isKept = ([topic]) => this.#topics.has(topic) && !this.#left.has(topic);
+    const kept = new URLSearchParams([...ids].filter(isKept)).toString();
+    if (kept) query.set("last_event_id", kept);
+    return `${path}?${query}`;
   }
 
   async #failed(source) {
     const wasRefused = source.readyState === EventSource.CLOSED;
     source.close();
-    if (source !== this.#source) return;
+    if (!this.#isLast(source)) return;
     const { status, detail } = wasRefused ? await whyRefused(source.url) : { status: 0 };
-    if (source !== this.#source) return;
+    if (!this.#isLast(source)) return;
+    this.close();
     if (NOT_UNDERSTOOD.includes(status) && this.#blame(detail)) this.open();
     else this.#wait(status);
   }
@@ -118,7 +128,7 @@ export class Receiver {
   #wait(reason) {
     const wait = Math.min(LONGEST_MS, FIRST_MS * 2 ** this.#failures) * (0.75 + Math.random() / 2);
     this.#failures += 1;
-    this.#retry = setTimeout(() => this.open(), wait);
+    this.#openIn(wait);
     this.#tell({ is: "waiting", until: Date.now() + wait, reason });
   }
 

@@ -19,7 +19,6 @@ export class Status {
   #sentence = find("#notice-text");
   #countdown = find("#notice-wait");
   #lostAt = 0; // ms since 1970; 0: nothing is lost
-  #until = 0;
   #ticking = 0;
   #calm = 0;
 
@@ -59,14 +58,13 @@ export class Status {
     const since = clock(this.#lostAt / 1000);
     this.#set("lost", `Disconnected since ${since}`);
     setText(this.#sentence, REASONS[reason] ?? (reason ? `The server answers ${reason}.` : "The server cannot be reached."));
-    this.#until = until;
     this.#notice.hidden = false;
-    this.#tick();
-    this.#ticking = setInterval(() => this.#tick(), 1000);
+    this.#tick(until);
+    this.#ticking = setInterval(() => this.#tick(until), 1000);
   }
 
-  #tick() {
-    const left = Math.max(0, Math.round((this.#until - Date.now()) / 1000));
+  #tick(until) {
+    const left = Math.max(0, Math.round((until - Date.now()) / 1000));
     setText(this.#countdown, `Trying again in ${left < 10 ? `${left} s` : duration(left)}.`);
   }
 

@@ -1,4 +1,5 @@
-// One transfer as a row of the table: its elements are made once, and only what has changed is written.
+// One transfer as a row of the table: its elements are made once, and only what has changed is written. So the class has
+// an attribute for each element that changes.
 
 import { element, setText, visible } from "./dom.js";
 import { amount, clock, count, duration, percent, rate, size } from "./format.js";
@@ -8,6 +9,7 @@ const OUTCOMES = ["complete", "aborted", "stalled", "failed", "expired"];
 export class TransferRow {
   #folder = element("span", { class: "folder" });
   #file = element("span", { class: "file" });
+  #name = element("bdi", {}, this.#folder, this.#file);
   #about = element("p", { class: "about" });
   #fill = element("span", { class: "fill" });
   #bar = element("div", { class: "bar", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" }, this.#fill);
@@ -21,7 +23,7 @@ export class TransferRow {
   element = element(
     "tr",
     { role: "row" },
-    element("th", { scope: "row", role: "rowheader", class: "what" }, element("bdi", {}, this.#folder, this.#file), this.#about),
+    element("th", { scope: "row", role: "rowheader", class: "what" }, this.#name, " ", this.#about),
     element("td", { role: "cell", class: "progress" }, this.#bar, this.#amount),
     this.#share,
     this.#rate,
@@ -32,13 +34,13 @@ export class TransferRow {
   show(transfer) {
     if (transfer === this.#shown) return;
     this.#shown = transfer;
-    if (this.#path !== transfer.path) this.#name(transfer.path);
+    if (this.#path !== transfer.path) this.#rename(transfer.path);
     if (transfer.outcome === null) this.#underWay(transfer);
     else this.#ended(transfer);
     this.#progress(transfer);
   }
 
-  #name(path) {
+  #rename(path) {
     this.#path = path;
     const cut = path.lastIndexOf("/") + 1;
     setText(this.#folder, visible(path.slice(0, cut)));

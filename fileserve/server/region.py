@@ -1,0 +1,42 @@
+"""What is left of a region that is being sent, and whether the page cache has what comes next of it.
+
+Left out: the sending (`zerocopy`).
+"""
+
+import asyncio
+
+from fileserve import disk
+
+__all__ = ["SPAN", "Region"]
+
+SPAN = 512 * 1024  # bytes sent by one call, at the most
+LOOK_AHEAD = 4 * SPAN  # one look at the page cache for so many bytes: a look costs as much as sending 20 KiB
+
+
+class Region:
+    """What is left of the region under way, and who waits for its end."""
+
+    __slots__ = ("_resident_to", "done", "file", "start", "stop")
+
+    def __init__(self, file: int, start: int, stop: int) -> None:
+        self.file = file
+        self.start = start
+        self.stop = stop
+        self.done: asyncio.Future[None] | None = None
+        self._resident_to = -1  # the page cache had the bytes from `start` to here
+
+    def is_resident(self, stop: int) -> bool:
+        """Tell whether the page cache has what comes next, up to *stop*, by a look at its ends.
+
+        Looks as far ahead as it may, and again only behind that; where the end ahead is missing, at *stop*.
+        """
+        known = self._resident_to
+        if stop <= known:
+            return True
+        if self.start > known and not disk.is_resident(self.file, self.start):
+            return False
+        for end in (min(self.start + LOOK_AHEAD, self.stop), stop):
+            if disk.is_resident(self.file, end - 1):
+                self._resident_to = end
+                return True
+        return False
