@@ -238,6 +238,13 @@ class Settings(BaseSettings):
     upload_digests: bool = Field(True, description="Compute digests of uploads as they pass, or only when asked for.")
     uploads: int = Field(64, ge=1, description="Uploads taken at once by a worker; more are answered 503.")
     uploads_per_client: int = Field(8, ge=1, description="Uploads taken at once from one address; more are 429.")
+    upload_expiry: float = Field(
+        86_400, gt=0, description="Seconds after its last request in which an upload through /uploads may go on."
+    )
+    upload_sessions: int = Field(
+        1000, ge=1, description="Uploads begun through /uploads and not ended, in all; more are answered 429."
+    )
+    upload_sessions_per_client: int = Field(100, ge=1, description="The same from one address; more are 429.")
     keep_free: ByteSize = Field(
         ByteSize(256 * KIB * KIB), description="Bytes of the disk that uploads leave free; an upload too large is 507."
     )

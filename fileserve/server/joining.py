@@ -13,12 +13,11 @@ __all__ = ["JoiningTransport"]
 class JoiningTransport:
     """Stands before a transport; leans on uvicorn's cycle to call nothing but `write`, `is_closing` and `close`."""
 
-    __slots__ = ("_held", "_holding", "_loop", "_transport", "is_done")
+    __slots__ = ("_held", "_holding", "_loop", "_transport")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:
         self._loop = loop
         self._transport = transport
-        self.is_done = False  # closed in good order, when all was written
         self._holding = False
         self._held: list[bytes] = []
 
@@ -51,6 +50,5 @@ class JoiningTransport:
 
     def close(self) -> None:
         """Write what is kept, and close the transport."""
-        self.is_done = True
         self.flush()
         self._transport.close()

@@ -12,7 +12,8 @@ and ``scope["extensions"]["fileserve"]`` with these entries:
 - ``draining``: an `asyncio.Event`, set when the server has begun to shut down; streams end themselves then
 
 Where the peer is a trusted proxy, ``client`` and ``scheme`` of the scope are those that it forwards. Each override says
-what of uvicorn it leans on; `tests/server/test_contract.py` fails when that changes. Left out: HTTP/2.
+what of uvicorn it leans on; `tests/server/test_contract.py` fails when that changes. Longer than other modules, because
+it is one class of overrides. Left out: HTTP/2.
 """
 
 import asyncio
@@ -53,6 +54,7 @@ class Protocol(Intake):
         self.edge: Edge = edge_of(server_state, self.limits)
         self.wire: Wire = None  # type: ignore[assignment]  # until the connection is made
         self.ticket: Ticket | None = None
+        self._untaken = 0  # of the last answer, when the idle time was over
         if self.limits.keep_alive_s is not None:
             self.timeout_keep_alive = self.limits.keep_alive_s  # type: ignore[assignment]  # handed to call_later
 
@@ -85,10 +87,10 @@ class Protocol(Intake):
         self.edge.lingering.discard(self)
         self.pipeline.clear()
         self.unparsed = b""
-        if self.exchange is not None:
-            self.exchange.disconnect()
-            self.exchange = None
-        self.wire.lose(self.edge.rests)
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.disconnect()
+        self.wire.lose(self.edge.rests, is_answered=exchange is None)
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
 
@@ -120,6 +122,16 @@ class Protocol(Intake):
         elif self.exchange is None and (self.reading is not Reading.PARSED or self.arrival.incomplete):
             self.end_or_wait()
         self.flow.resume_reading()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection, which is idle; but not as long as its client goes on taking the last answer."""
+        untaken, self._untaken = self._untaken, self.wire.unacknowledged()
+        if self._untaken and self._untaken != untaken and self.reading is Reading.PARSED:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+        else:
+            super().timeout_keep_alive_handler()
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the transport over; what this protocol holds for it ends here, because uvicorn tells it nothing more."""

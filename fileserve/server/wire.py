@@ -45,11 +45,14 @@ class Wire:
         if self.sender is not None:
             self.sender.release()
 
-    def lose(self, rests: Rests) -> None:
-        """Note that the connection is lost: its descriptor may soon be another's. *rests* looks after what is left."""
+    def lose(self, rests: Rests, *, is_answered: bool) -> None:
+        """Note that the connection is lost: its descriptor may soon be another's.
+
+        Where all requests are answered, *rests* looks after what is left of the last answer, whoever has closed.
+        """
         if self._rest is None:
             left = sockets.unacknowledged(self._sock)  # the transport has dropped its own
-            kept = rests.keep(self._sock, left) if left and self.joining.is_done else None
+            kept = rests.keep(self._sock, left) if left and is_answered else None
             self._rest = kept or Rest(None, left)
         if self.sender is not None:
             self.sender.lose()

@@ -5,8 +5,9 @@ again, with a warning in the log. Opening goes on under a lock on the directory,
 the file aside, and the others find the new one.
 
 Strategy: one connection for each process, guarded by one lock. Write-ahead logging lets processes read while one
-writes; ``synchronous=NORMAL`` survives a crash, and may forget the last rows when the power fails. A forked child
-leaves the inherited connection alone, as SQLite demands, and opens its own.
+writes; ``synchronous=NORMAL`` survives a crash, and may forget the last rows when the power fails; what is *durable* is
+written through with each transaction. A forked child leaves the inherited connection alone, as SQLite demands, and
+opens its own.
 
 Left out: the tables (``index``), and what a failure means: errors are SQLite's and the system's own.
 """
@@ -38,16 +39,29 @@ class _UnusableError(Exception):
 class Database:
     """The database file *path*, or one in memory; *schema* is SQL that makes its tables, *version* its number.
 
+    With *durable*, a transaction that has ended survives a power failure.
+
     Its directory is made where it is missing. Raises ``OSError`` or ``sqlite3.Error`` when it cannot be opened for
     writing.
     """
 
-    __slots__ = ("__weakref__", "_connection", "_lock", "_path", "_schema", "_suspect", "_version", "closed")
+    __slots__ = (
+        "__weakref__",
+        "_connection",
+        "_durable",
+        "_lock",
+        "_path",
+        "_schema",
+        "_suspect",
+        "_version",
+        "closed",
+    )
 
-    def __init__(self, path: Path | None, schema: str, version: int) -> None:
+    def __init__(self, path: Path | None, schema: str, version: int, *, durable: bool = False) -> None:
         self._path = path and Path(os.path.abspath(path))
         self._schema = schema
         self._version = version
+        self._durable = durable
         self._suspect = False
         self.closed = False
         self._lock = threading.Lock()
@@ -137,7 +151,7 @@ class Database:
         if self._suspect and (report := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise _UnusableError(str(report))
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
         # Written each time, so that a file which cannot be written is found out here.
         connection.executescript(f"BEGIN IMMEDIATE; {self._schema}; PRAGMA user_version = {self._version}; COMMIT")
 

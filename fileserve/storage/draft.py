@@ -165,6 +165,13 @@ class Draft:
             self._drop_hidden_name()
         self._descriptor.close()
 
+    def keep(self) -> None:
+        """Close the file; unless it was committed, it keeps its hidden name. For any thread, and more than once."""
+        with self._lock:
+            self._ended = True
+            self._forget_hidden_name()
+        self._descriptor.close()
+
     def _take_name(self, fd: int, directory: int, target: Target, judge: Judge) -> bool:
         component = target.component
         with alone_in(directory):

@@ -22,6 +22,7 @@ __all__ = [
     "InvalidName",
     "IsDirectory",
     "LinkLoop",
+    "Locked",
     "NameTooLong",
     "NoDirectory",
     "NoSpace",
@@ -108,6 +109,12 @@ class Busy(StorageError):
     """Descriptors or memory are used up, or another process holds the file; a later attempt may succeed."""
 
     sentence = "the server is out of descriptors, or the file is in use"
+
+
+class Locked(StorageError):
+    """Somebody else writes to the file just now."""
+
+    sentence = "somebody else writes to it just now"
 
 
 class AlreadyExists(StorageError):

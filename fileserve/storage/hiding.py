@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from fileserve.storage.descriptor import Descriptor
 from fileserve.storage.names import STAGED
 
-__all__ = ["LEFT_BEHIND", "HiddenName", "hidden_component", "open_hidden", "open_unnamed"]
+__all__ = ["LEFT_BEHIND", "LEFT_OPEN", "HiddenName", "hidden_component", "open_hidden", "open_unnamed"]
 
 #: How the hidden names begin that a crash may leave behind.
 LEFT_BEHIND = STAGED + "put-"
+#: How those begin that stay between the requests of one upload.
+LEFT_OPEN = STAGED + "tus-"
 
 _NO_UNNAMED = frozenset((errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL))
 
@@ -30,9 +32,9 @@ class HiddenName:
     component: bytes
 
 
-def hidden_component() -> bytes:
+def hidden_component(beginning: str = LEFT_BEHIND) -> bytes:
     """Return a name that nothing has and that is never shown."""
-    return f"{LEFT_BEHIND}{secrets.token_hex(16)}".encode()
+    return f"{beginning}{secrets.token_hex(16)}".encode()
 
 
 def open_unnamed(directory: int) -> int | None:
@@ -49,13 +51,13 @@ def open_unnamed(directory: int) -> int | None:
     return fd
 
 
-def open_hidden(directory: int) -> tuple[int, HiddenName]:
+def open_hidden(directory: int, beginning: str = LEFT_BEHIND) -> tuple[int, HiddenName]:
     """Return the descriptor of a new file with a hidden name, and that name.
 
     In the moment before it is locked, ``sweep`` may take it for something left behind: then another one is made.
     """
     while True:
-        hidden = hidden_component()
+        hidden = hidden_component(beginning)
         fd = os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o666, dir_fd=directory)
         _lock_file(fd)
         if os.fstat(fd).st_nlink:

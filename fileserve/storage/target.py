@@ -84,9 +84,15 @@ class Target:
     @contextmanager
     def nearest(self) -> Iterator[int]:
         """Open the directory of the name, or the nearest one that is there, for the block: where files are staged."""
-        fd, _ = self._open_nearest()
-        try:
+        with self.staging() as (fd, _):
             yield fd
+
+    @contextmanager
+    def staging(self) -> Iterator[tuple[int, Name]]:
+        """Do what ``nearest`` does, and tell the name of that directory."""
+        fd, above = self._open_nearest()
+        try:
+            yield fd, self.name[:above]
         finally:
             os.close(fd)
 

@@ -30,6 +30,7 @@ from fileserve.web.opening import open_site
 from fileserve.web.operator import behind_link
 from fileserve.web.pages import browse, home
 from fileserve.web.problems import Problem, failure
+from fileserve.web.resumable import METHODS, resumable
 from fileserve.web.routes import NameRoutes, Operation
 from fileserve.web.topics import TOPICS, events, stream_of
 from fileserve.web.uploads import put
@@ -56,6 +57,7 @@ CHANGES = {
     (b"/api/files", "DELETE"): Operation(Action.DELETE, delete),
     (b"/api/files", "MKCOL"): Operation(Action.UPLOAD, make_directory),
     (b"/api/files", "MOVE"): Operation(Action.MOVE, move),
+    **{(b"/uploads", method): Operation(Action.PROBE, resumable) for method in METHODS},  # asks within
 }
 
 

@@ -83,7 +83,7 @@ class Keeper:
     def report(self, worker: str, pieces: Sequence[Piece]) -> None:
         """Take what is under way in *worker*."""
         if self._news is not None:
-            self._ledger.report(worker, pieces, time.time())
+            self._ledger.report(worker, pieces, self._now_s())
             self._news.tell(None)
 
     async def run(self) -> None:
@@ -146,12 +146,13 @@ class Keeper:
 
     def _fold(self, piece: Piece | Others | None) -> None:
         if isinstance(piece, Piece):
+            self._now_s()
             self._ledger.take(piece)
         elif piece is not None:
             log.info("%d more responses with %d bytes, too many at once", piece.count, piece.sent)
 
     def _tell_ended(self) -> None:
-        for transfer, outcome in self._ledger.end(time.time()):
+        for transfer, outcome in self._ledger.end(self._now_s()):
             told = told_of(transfer, transfer.state((), transfer.last[0]), outcome)
             subject = transfer.subject
             told |= {"etag": subject.etag, "ranges": list(_ranges(transfer))}
@@ -168,11 +169,17 @@ class Keeper:
         self._show(states)
 
     def _states(self) -> Iterator[tuple[LogicalTransfer, State]]:
-        return self._ledger.states(time.time())
+        return self._ledger.states(self._now_s())
+
+    def _now_s(self) -> float:
+        """Return what time it is. The ledger is told first: the times of what it is told next are of this clock."""
+        now_s = time.time()
+        self._ledger.set_clock(now_s, time.monotonic())
+        return now_s
 
     def _pause_s(self) -> float | None:
         """Return how long there is nothing to do, if nothing happens; ``None``: for ever."""
-        pause_s = self._ledger.next_end_s() - time.time()
+        pause_s = self._ledger.next_end_s() - self._now_s()
         if self.is_watched:
             pause_s = min(pause_s, self._show_at_s - time.monotonic())
         return max(0.01, pause_s) if pause_s < math.inf else None

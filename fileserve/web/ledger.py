@@ -28,6 +28,7 @@ MOST = 1000
 PLACES = 256
 SMOOTHING_S = 3.0  # a rate forgets what was longer ago than this
 SILENCE_S = 10.0  # a worker that reports nothing for so long is dead
+SET_S = 1.0  # a clock that differs by more was set, and not merely slow
 TOGETHER_S = 1.0  # connections that end within this time end together
 
 
@@ -140,12 +141,25 @@ class Ledger:
         self._open: dict[Subject, LogicalTransfer] = {}
         self._ended_early: list[tuple[LogicalTransfer, Outcome]] = []
         self._reports: dict[str, tuple[float, dict[str, Piece]]] = {}  # of each worker: when, and by their ids
+        self._clock: float | None = None  # what the clock is ahead of one that is never set
 
     def __len__(self) -> int:
         return len(self._open)
 
     def __contains__(self, subject: Subject) -> bool:
         return subject in self._open
+
+    def set_clock(self, now_s: float, steady_s: float) -> None:
+        """Say what time it is, before anything that is told with it. What a clock is set by is no time that passes."""
+        ahead_s = now_s - steady_s
+        set_by_s = ahead_s - self._clock if self._clock is not None else 0.0
+        if self._clock is not None and abs(set_by_s) < SET_S:
+            return
+        self._clock = ahead_s
+        self._reports = {worker: (heard_s + set_by_s, pieces) for worker, (heard_s, pieces) in self._reports.items()}
+        for transfer in self._open.values():
+            transfer.last = transfer.last[0] + set_by_s, transfer.last[1]
+            transfer.pace.at_s += set_by_s
 
     def take(self, piece: Piece) -> None:
         """Take a piece that has ended."""

@@ -22,6 +22,8 @@ from fileserve.storage.checksums import Checksums
 from fileserve.storage.errors import StorageError
 from fileserve.storage.index import Index
 from fileserve.storage.root import Root
+from fileserve.storage.sessions import Sessions
+from fileserve.storage.uploads import Uploads
 from fileserve.web.bus import open_bus
 from fileserve.web.credentials import Credentials
 from fileserve.web.indexing import index_all
@@ -29,7 +31,7 @@ from fileserve.web.places import Places
 from fileserve.web.recording import recording
 from fileserve.web.site import Site
 from fileserve.web.summing import Summing
-from fileserve.web.sweeping import sweep_all
+from fileserve.web.sweeping import end_expired, sweep_all
 from fileserve.web.tracking import Tracking
 
 log = logging.getLogger("fileserve.index")
@@ -41,7 +43,7 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
     root = Root(settings.root, hidden=settings.hidden)
     real_root = Path(os.fsdecode(root.real_path))
     index, path = open_index(settings, real_root)
-    bus = open_bus(_event_place(path, real_root), max_rows=settings.event_rows)
+    bus = open_bus(_place_of("events", path, real_root), max_rows=settings.event_rows)
     checksums = Checksums(
         index,
         at_once=settings.checksums,
@@ -62,11 +64,16 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
     writable = tuple(tuple(os.fsencode(folder.removesuffix("/")).split(b"/")) for folder in settings.writable)
     changes = Changes(root, within=writable or ((),))
     places = Places(settings.uploads, settings.uploads_per_client, settings.retry_after)
-    site = Site(settings, credentials, root, index, checksums, archives, summing, changes, places, bus, tracking)
+    uploads = Uploads(root, open_sessions(_place_of("uploads", path, real_root)), settings.upload_expiry)
+    site = Site(
+        settings, credentials, root, index, checksums, archives, summing, changes, uploads, places, bus, tracking
+    )
     lock = path.with_suffix(".lock") if path is not None else None
     background = [asyncio.ensure_future(index_all(site, lock))] if settings.index else []
     if settings.upload:
-        background.append(asyncio.ensure_future(sweep_all(root, path.with_suffix(".sweep") if path else None)))
+        sweep_lock, expiry_lock = (path.with_suffix(ending) if path else None for ending in (".sweep", ".expiry"))
+        background.append(asyncio.ensure_future(sweep_all(root, uploads, sweep_lock)))
+        background.append(asyncio.ensure_future(end_expired(uploads, settings.upload_expiry, expiry_lock)))
     try:
         with recording(bus):
             yield site
@@ -81,6 +88,7 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
         await checksums.close()
         await tracking.close()
         await bus.close()
+        uploads.close()
         index.close()
         root.close()
 
@@ -104,11 +112,20 @@ def _places(settings: Settings, real_root: Path) -> list[Path]:
     return [place for place in places if not place.is_relative_to(real_root)]
 
 
-def _event_place(index: Path | None, real_root: Path) -> Path | None:
-    """Return where the log of events is to be, which all workers find alike."""
+def open_sessions(path: Path | None) -> Sessions:
+    """Return the sessions of uploads in *path*; in memory where that cannot be written, each worker its own."""
+    try:
+        return Sessions(path)
+    except StorageError as error:
+        log.warning("sessions of uploads cannot be kept in %s: %s", path, error.__cause__ or error)
+        return Sessions(None)
+
+
+def _place_of(kind: str, index: Path | None, real_root: Path) -> Path | None:
+    """Return where the log of events or the sessions of uploads are to be, which all workers find alike."""
     runtime = [Path(os.environ[key]) for key in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR") if os.environ.get(key)]
     places = [index.parent] if index else [(directory / "fileserve").resolve() for directory in runtime]
-    return next((place / _name("events", real_root) for place in places if not place.is_relative_to(real_root)), None)
+    return next((place / _name(kind, real_root) for place in places if not place.is_relative_to(real_root)), None)
 
 
 def _cache_places() -> list[Path]:

@@ -6,6 +6,7 @@ plain text and HTML. A problem never contains a path of the server or a tracebac
 
 import json
 from collections.abc import Mapping
+from enum import IntEnum
 from html import escape
 from http import HTTPStatus
 
@@ -32,6 +33,7 @@ STATUS_OF: Mapping[type[errors.StorageError], HTTPStatus] = {
     errors.NoDirectory: HTTPStatus.CONFLICT,
     errors.NotEmpty: HTTPStatus.CONFLICT,
     errors.OtherDevice: HTTPStatus.CONFLICT,
+    errors.Locked: HTTPStatus.LOCKED,
     errors.NoSpace: HTTPStatus.INSUFFICIENT_STORAGE,
     errors.Busy: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.ContentChanged: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -42,6 +44,17 @@ RETRY_AFTER_S = 1  # what is short now, descriptors or a calm moment of a file, 
 JSON, HTML, PLAIN = "application/problem+json", "text/html", "text/plain"
 
 
+class OtherStatus(IntEnum):
+    """Statuses that are not HTTP's own."""
+
+    CHECKSUM_MISMATCH = 460  # tus 1.0.0, checksum
+
+    @property
+    def phrase(self) -> str:
+        """What the status is called."""
+        return self.name.replace("_", " ").title()
+
+
 class Problem(Exception):
     """An error for the client, raised where it is found and turned into a response where the request came in.
 
@@ -50,7 +63,7 @@ class Problem(Exception):
 
     def __init__(
         self,
-        status: HTTPStatus,
+        status: HTTPStatus | OtherStatus,
         detail: str,
         *,
         fields: Mapping[str, str] | None = None,

@@ -13,6 +13,7 @@ from fileserve.storage.checksums import Checksums
 from fileserve.storage.index import Index
 from fileserve.storage.names import Name, quote_name
 from fileserve.storage.root import Root
+from fileserve.storage.uploads import Uploads
 from fileserve.web.bus import Bus
 from fileserve.web.credentials import Credentials
 from fileserve.web.places import Places
@@ -36,6 +37,7 @@ class Site:
     archives: Archives
     summing: Summing
     changes: Changes
+    uploads: Uploads
     places: Places
     bus: Bus
     tracking: "Tracking"

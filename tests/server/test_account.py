@@ -4,8 +4,10 @@ import array
 import asyncio
 import fcntl
 import gc
+import math
 import socket
 import termios
+import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +18,7 @@ import pytest
 from fileserve.server import Limits, rests
 from fileserve.server.edge import edge_of
 from tests.server.apps import Send, body, file_app, hello, region, start
-from tests.server.harness import Served, serving, wait_until
+from tests.server.harness import Client, Served, serving, wait_until
 
 MIB = 1 << 20
 SIZE = 24 * MIB
@@ -158,6 +160,49 @@ def test_what_is_on_its_way_when_the_server_closes_is_looked_at(loop: str, file:
             client.rest()
         wait_until(lambda: told["lost"]() == "left")
         assert (taken(told) == SIZE) is not leaves
+
+
+def shut_down(client: Client) -> None:
+    client.sock.shutdown(socket.SHUT_WR)
+
+
+def wait_idle(client: Client) -> None:
+    """Nothing: the idle time runs out."""
+
+
+@pytest.mark.parametrize("act", [shut_down, wait_idle])
+def test_an_answer_is_looked_after_however_its_connection_comes_to_be_closed(
+    act: Callable[[Client], None], loop: str, file: Path
+) -> None:
+    """A half-closed one after the answer, one that is kept alive after the idle time."""
+    app = Accounted(file_app(file))
+    with serving(app, loop, Limits(keep_alive_s=0.2)) as served, served.connect(receive_buffer=65536) as client:
+        client.get()
+        act(client)
+        client.head()
+        client.exactly(SIZE - 128 * 1024)
+        wait_until(lambda: served.connections() == 0)
+        told = app.told[0]
+        assert 0 < taken(told) < SIZE
+        assert told["lost"]() is None
+        client.rest()
+        wait_until(lambda: told["lost"]() == "left")
+        assert taken(told) == SIZE
+
+
+def test_a_connection_is_not_idle_while_its_client_takes_the_last_answer(loop: str, file: Path) -> None:
+    app = Accounted(file_app(file))
+    with serving(app, loop, Limits(keep_alive_s=0.2)) as served, served.connect(receive_buffer=4096) as client:
+        client.get("/").head()
+        client.exactly(SIZE - 512 * 1024)
+        until_s = math.inf
+        while time.monotonic() < until_s:  # three times as long as it may idle
+            client.exactly(1024)
+            if app.ended and until_s == math.inf:
+                until_s = time.monotonic() + 0.6
+            time.sleep(0.005)
+        assert served.connections() == 1
+        client.rest()  # and idle it is in the end
 
 
 def test_who_takes_nothing_after_the_server_has_closed_is_reset(

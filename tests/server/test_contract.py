@@ -62,6 +62,7 @@ def test_the_overrides_are_the_ones_that_this_file_knows() -> None:
         "on_message_complete",
         "on_response_complete",
         "shutdown",
+        "timeout_keep_alive_handler",
     }
 
 

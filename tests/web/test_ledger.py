@@ -128,6 +128,31 @@ def test_what_was_under_way_in_a_worker_that_died_is_aborted() -> None:
     assert outcomes(ledger, 10 + WINDOW_S) == [Outcome.ABORTED]
 
 
+@pytest.mark.parametrize("set_by_s", [3600.0, -3600.0], ids=["forward", "back"])
+def test_a_clock_that_is_set_is_no_time_that_passes(set_by_s: float) -> None:
+    """Neither a worker's silence nor the time in which a download may be resumed."""
+    ledger = Ledger(WINDOW_S)
+    ledger.set_clock(1000, 5)
+    ledger.report("worker", [piece(0, 9, None)], 1000)
+    ledger.take(piece(0, 60, End.LEFT, at=(1000, 1000), subject=OTHER, id="2"))
+    ledger.set_clock(1001 + set_by_s, 6)
+    assert outcomes(ledger, 1001 + set_by_s) == []
+    ledger.set_clock(1000 + SILENCE_S + set_by_s, 5 + SILENCE_S)
+    ledger.report("worker", [], 1000 + SILENCE_S + set_by_s)
+    ledger.take(piece(0, 100, at=(1000, 1000 + SILENCE_S + set_by_s)))
+    assert outcomes(ledger, 1000 + SILENCE_S + set_by_s) == [Outcome.COMPLETE]
+    ledger.set_clock(1000 + WINDOW_S + set_by_s, 5 + WINDOW_S)
+    assert outcomes(ledger, 1000 + WINDOW_S + set_by_s) == [Outcome.ABORTED]
+
+
+def test_a_clock_that_is_a_little_off_is_not_set() -> None:
+    ledger = Ledger(WINDOW_S)
+    ledger.set_clock(1000, 5)
+    ledger.take(piece(0, 60, End.LEFT, at=(1000, 1000)))
+    ledger.set_clock(1000.5, 5.1)
+    assert outcomes(ledger, 1000 + WINDOW_S) == [Outcome.ABORTED]
+
+
 def test_the_state_tells_of_all_workers() -> None:
     ledger = Ledger(WINDOW_S)
     ledger.take(piece(0, 10))

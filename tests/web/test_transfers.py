@@ -217,6 +217,24 @@ async def test_what_is_under_way_is_told_as_it_goes_on(client: Client, caplog: p
     assert len(records(caplog)) == 1
 
 
+async def test_a_download_goes_on_when_the_clock_is_set(
+    client: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time
+    async with asking(client, TRANSFERS, BEARER) as subscriber:
+        await begun(subscriber)
+        async with stuck(client) as taking:
+            await told(subscriber, "started")
+            monkeypatch.setattr(time, "time", lambda: now() + 3600)
+            assert client.state["site"].tracking.keeper.take(())  # looks for ends, before anything is reported anew
+            while (await told(subscriber, "progress"))["seconds"] < 3600:
+                pass
+            taking.set()
+            found = await told(subscriber, "finished")
+    assert (found["outcome"], found["sent"]) == ("complete", HUGE)
+    assert len(records(caplog)) == 1
+
+
 async def test_a_new_subscriber_is_told_all_that_is_under_way(client: Client) -> None:
     async with asking(client, TRANSFERS, BEARER) as subscriber:
         await begun(subscriber)

@@ -1,0 +1,186 @@
+"""``Sessions``: uploads that go on over several requests, kept in SQLite and shared by processes.
+
+A row says what a session is for, and where its file is. How much of it is there, the file alone says: a row is never
+believed for that, with one exception that makes it less. While content is written that is still to be compared with a
+checksum, ``sure`` says how much was there before, so that after a crash nobody takes the rest for good.
+
+Strategy: rows are written through to the disk before a session is told to anybody. A session that has ended keeps its
+row until it expires, so that whoever did not hear of the end can ask; of those, the oldest are forgotten when there are
+many.
+
+Left out: the files (``resumable``).
+"""
+
+import json
+import logging
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fileserve.storage.database import Database
+from fileserve.storage.errors import Busy, NotFound, StorageError, Unreadable
+from fileserve.storage.names import Name
+
+__all__ = ["Session", "Sessions", "Staged", "TooManySessions"]
+
+_VERSION = 1
+# The inode number is text: it can be larger than SQLite's integers.
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS sessions (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name BLOB NOT NULL,
+    staged BLOB NOT NULL, inode TEXT NOT NULL, length INTEGER, sure INTEGER, stored INTEGER NOT NULL,
+    expires_s INTEGER NOT NULL, details TEXT NOT NULL, client TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS clients ON sessions (stored, client);
+CREATE INDEX IF NOT EXISTS expiry ON sessions (expires_s)
+"""
+_COLUMNS = "id, name, staged, inode, length, sure, stored, expires_s, details"
+_INSERT = f"INSERT INTO sessions ({_COLUMNS}, client) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_COUNT = "SELECT count(*), count(CASE WHEN client = ? THEN 1 END) FROM sessions WHERE stored = 0"
+_FORGET = """
+DELETE FROM sessions WHERE stored = 1 AND number <=
+    (SELECT number FROM sessions WHERE stored = 1 ORDER BY number DESC LIMIT 1 OFFSET ?)
+"""
+_MOST_STORED = 10_000  # Policy: a row takes some 500 bytes
+
+_log = logging.getLogger(__name__)
+
+
+class TooManySessions(StorageError):
+    """As many sessions are open as may be, in all or for one client."""
+
+    sentence = "too many uploads have been begun and not ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """Where a session's file is: its hidden name beneath the root, and its inode number, which it keeps."""
+
+    name: Name
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An upload of *length* bytes (``None``: not known yet) that is to have *name*, and is *staged* until then.
+
+    *sure* is how much of it counts at the most, where that is not all; *stored* says that it has its name. It ends at
+    *expires_s*, seconds since 1970. *details* are the caller's.
+    """
+
+    id: str
+    name: Name
+    staged: Staged
+    length: int | None
+    expires_s: int
+    details: Mapping[str, str]
+    sure: int | None = None
+    stored: bool = False
+
+
+class Sessions:
+    """The sessions in the file *path*, or in memory, where each process has its own.
+
+    All methods block, and may be called by any thread. They raise ``Busy`` when the table cannot be used just now.
+    Raises ``Unreadable`` when *path* cannot be opened and written.
+    """
+
+    __slots__ = ("_database",)
+
+    def __init__(self, path: Path | None) -> None:
+        try:
+            self._database = Database(path, _SCHEMA, _VERSION, durable=True)
+        except (OSError, sqlite3.Error) as error:
+            raise Unreadable("the sessions of uploads cannot be opened") from error
+
+    def add(self, session: Session, client: str, *, most: int, most_of_client: int) -> None:
+        """Keep a new session. Raises ``TooManySessions`` when *most* are open, or *most_of_client* of *client*."""
+        with self._transaction() as connection:
+            connection.execute(_INSERT, (*_row(session), client))  # writes first: nobody else can from here on
+            count, of_client = connection.execute(_COUNT, (client,)).fetchone()
+            if count > most or of_client > most_of_client:
+                raise TooManySessions
+
+    def find(self, id: str) -> Session:
+        """Return the session *id*. Raises ``NotFound`` for one that never was, or was ended.
+
+        Policy: one that has expired, and was not swept yet, goes on when its client comes back.
+        """
+        with self._transaction() as connection:
+            row = connection.execute(f"SELECT {_COLUMNS} FROM sessions WHERE id = ?", (id,)).fetchone()
+        if row is None:
+            raise NotFound("there is no such upload; it may have expired")
+        return _session(row)
+
+    def expired(self, now_s: float) -> list[Session]:
+        """Return the sessions whose time is over."""
+        with self._transaction() as connection:
+            rows = connection.execute(f"SELECT {_COLUMNS} FROM sessions WHERE expires_s <= ?", (now_s,)).fetchall()
+        return [_session(row) for row in rows]
+
+    def has_staged(self, component: bytes) -> bool:
+        """Return whether a session has a file of this hidden name, in whatever directory."""
+        with self._transaction() as connection:
+            found = connection.execute(
+                "SELECT 1 FROM sessions WHERE substr(staged, -?) = ?", (len(component), component)
+            ).fetchone()
+        return found is not None
+
+    def set_length(self, id: str, length: int) -> None:
+        """Say how long an upload will be; its length counts from then on."""
+        self._update("UPDATE sessions SET length = ? WHERE id = ? AND length IS NULL", length, id)
+
+    def set_sure(self, id: str, sure: int | None) -> None:
+        """Say how much of an upload counts at the most; ``None``: all of it."""
+        self._update("UPDATE sessions SET sure = ? WHERE id = ?", sure, id)
+
+    def extend(self, id: str, expires_s: int) -> None:
+        """Let a session last until *expires_s*."""
+        self._update("UPDATE sessions SET expires_s = ? WHERE id = ?", expires_s, id)
+
+    def set_stored(self, id: str) -> None:
+        """Say that an upload has its name."""
+        with self._transaction() as connection:
+            connection.execute("UPDATE sessions SET stored = 1 WHERE id = ?", (id,))
+            connection.execute(_FORGET, (_MOST_STORED,))
+
+    def remove(self, id: str) -> None:
+        """Forget a session."""
+        self._update("DELETE FROM sessions WHERE id = ?", id)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+    def _update(self, statement: str, *values: object) -> None:
+        with self._transaction() as connection:
+            connection.execute(statement, values)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._database.transaction() as connection:
+                yield connection
+        except (OSError, sqlite3.Error) as error:
+            _log.warning("the sessions of uploads cannot be read or written: %s", error)
+            raise Busy("the sessions of uploads cannot be read just now") from error
+
+
+def _row(session: Session) -> tuple[object, ...]:
+    return (
+        session.id,
+        b"/".join(session.name),
+        b"/".join(session.staged.name),
+        str(session.staged.inode),
+        session.length,
+        session.sure,
+        session.stored,
+        session.expires_s,
+        json.dumps(dict(session.details)),
+    )
+
+
+def _session(row: tuple[str, bytes, bytes, str, int | None, int | None, int, int, str]) -> Session:
+    id, name, staged, inode, length, sure, stored, expires_s, details = row
+    place = Staged(tuple(staged.split(b"/")), int(inode))
+    return Session(id, tuple(name.split(b"/")), place, length, expires_s, json.loads(details), sure, bool(stored))
