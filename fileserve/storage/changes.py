@@ -38,6 +38,10 @@ class Changes:
         self._within = within
         self._unnamed = unnamed
 
+    def allows(self, directory: Name) -> bool:
+        """Say whether names in *directory* may be given and taken away at all."""
+        return any(directory[: len(within)] == within for within in self._within)
+
     async def look(self, name: Name, *, parents: bool = False) -> OpenFile | None:
         """Open the file that has *name* now, to judge before anything is done; ``None``: nothing has it.
 

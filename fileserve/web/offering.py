@@ -41,7 +41,7 @@ class Offer:
 
 async def offer(request: NameRequest) -> Offer | None:
     """Return what the page offers for its directory; ``None`` where this client may not upload."""
-    if not await may(request.scope, Action.UPLOAD):
+    if not request.site.changes.allows(request.name) or not await may(request.scope, Action.UPLOAD):
         return None
     scope, settings = request.scope, request.site.settings
     return Offer(
@@ -57,7 +57,8 @@ async def offer(request: NameRequest) -> Offer | None:
 
 def sign_in_href(request: NameRequest) -> str | None:
     """Return the address that asks who it is and leads back to the directory; ``None`` where nobody would be taken."""
-    if not request.site.settings.upload or not request.site.credentials.has_passwords:
+    site = request.site
+    if not (site.settings.upload and site.credentials.has_passwords and site.changes.allows(request.name)):
         return None
     return f"{request.scope.get('root_path', '')}/sign-in?{quote_name(request.name)}"
 

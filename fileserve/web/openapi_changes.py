@@ -51,6 +51,18 @@ _FORM = {
 }
 
 OPERATIONS: dict[str, dict[str, Any]] = {
+    "/sign-in": {
+        "get": {
+            "tags": ["pages"],
+            "operationId": "sign_in",
+            "summary": "Have a browser ask for name and password, and lead back to a directory's page",
+            "description": "The query is the directory's path, percent-encoded.",
+            "responses": {
+                "303": {"description": "Known; Location is the page."},
+                **_problems("400", "401", "403"),
+            },
+        },
+    },
     "/upload/{path}": {
         "put": {
             "tags": ["changes"],

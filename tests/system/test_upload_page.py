@@ -225,7 +225,7 @@ def test_a_cancelled_upload_leaves_nothing(page: Page, root: Path, outside: Path
         press(page, "Cancel", sample.name)
         network.release()
         expect(page.locator("#queue")).to_be_hidden()
-    assert wait_until(lambda: os.listdir(root / "films") == ["taken.txt"], 10)
+        assert wait_until(lambda: os.listdir(root / "films") == ["taken.txt"], 10)
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,22 @@ async def test_a_page_offers_what_would_be_taken(
         assert offered(await page_of(served_root, path, fields, **settings)) == offer
 
 
+@pytest.mark.parametrize(
+    ("path", "known", "unknown"),
+    [
+        ("/", "nothing", "nothing"),
+        ("/browse/folder/", "form", "sign-in"),
+        ("/browse/folder/deeper/", "form", "sign-in"),
+    ],
+)
+async def test_only_the_pages_of_writable_folders_offer_something(
+    path: str, known: str, unknown: str, served_root: Path
+) -> None:
+    settings = KNOWN | {"writable": ("folder",)}
+    assert offered(await page_of(served_root, path, RIGHT, **settings)) == known
+    assert offered(await page_of(served_root, path, {}, **settings)) == unknown
+
+
 async def test_a_page_that_offers_nothing_is_what_it_was(served_root: Path) -> None:
     answer = await page_of(served_root, "/", {})
     assert "upload" not in answer.content.decode().lower()

@@ -30,6 +30,7 @@ async def test_every_route_is_described(client: Client) -> None:
         "/events/logs",
         "/events/tail/{path}",
         "/events/transfers",
+        "/sign-in",
         "/upload/{path}",
         "/browse/{path}/",
         "/live",

@@ -23,7 +23,7 @@ from fileserve.storage import placing, uploads
 from fileserve.storage.checksums import Checksums
 from tests.asgi import Answer, Client, client_of
 from tests.hostile import HOSTILE, SECRET, SECRET_PATH
-from tests.storage.test_writer import settle
+from tests.pool import settle
 from tests.web.conftest import DIGITS
 
 MIB = 1 << 20

@@ -5,6 +5,7 @@ import { Refused, Unreadable } from "./reasons.js";
 // A proxy may take requests of 100 MB at the most, or pass on whole ones only: what has arrived by then is kept.
 const CHUNK = 64 * 1024 * 1024;
 const FOUND = [404, 410, 423]; // what tus-js-client makes the right thing of
+const ENDED_MS = [200, 500, 1000, 3000, 10_000];
 
 export class Attempt {
   #site;
@@ -68,7 +69,7 @@ export class Attempt {
 export async function giveUp(upload, { memory }) {
   for (const { uploadUrl, urlStorageKey } of await memory.findUploadsByFingerprint(memory.fingerprint(upload))) {
     memory.removeUpload(urlStorageKey);
-    const options = { ...tus.defaultOptions, retryDelays: null };
+    const options = { ...tus.defaultOptions, retryDelays: ENDED_MS }; // until it has seen that nobody sends any more
     await tus.Upload.terminate(uploadUrl, options).catch(() => {}); // the server forgets it by itself, later
   }
 }

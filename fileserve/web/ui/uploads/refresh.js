@@ -3,11 +3,13 @@
 import { painter } from "../frame.js";
 
 const PACE_MS = 2000;
+const AWAY_MS = 5000;
 const PARTS = [".count", "main > table", "main > .pages"];
 
 /** Return a function that has the listing shown anew, soon; however often it is called, once in a while. */
 export function refresher() {
-  return painter(() => refresh().catch(() => {}), PACE_MS); // what is stored is stored, seen or not
+  const request = painter(() => refresh().catch(() => setTimeout(request, AWAY_MS)), PACE_MS);
+  return request;
 }
 
 async function refresh() {
