@@ -99,6 +99,11 @@ def require_token(scope: Scope, *shown: str) -> None:
         )
 
 
+def is_operator(scope: Scope) -> bool:
+    """Return whether the client shows the operator's token."""
+    return _is_token(site_of(scope), *_shown_tokens(scope))
+
+
 def _is_token(site: Site, *shown: str) -> bool:
     token = site.settings.operator_token
     return bool(token) and any(hmac.compare_digest(one.encode(), token.encode()) for one in shown)

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from fileserve.storage.errors import NotFound
 from fileserve.storage.names import Name, parse_name
-from fileserve.web.access import Action, authorize
+from fileserve.web.access import Action, authorize, is_operator
 from fileserve.web.digesting import open_progress
 from fileserve.web.events import EventStream, Source, answer_head, last_event_id
 from fileserve.web.logs import open_logs
@@ -29,6 +29,9 @@ from fileserve.web.tail import open_lines
 from fileserve.web.transfers import open_transfers
 
 MOST = 16
+# Policy: a stream holds no more descriptors than a connection is counted for, its socket and two files; else few
+# connections could take them from everybody.
+FILES = 2
 
 #: Opens the events after the id that the client was told last; ``None``: there is nothing left to be told.
 Open = Callable[[NameRequest, str | None], Awaitable[Source | None]]
@@ -75,6 +78,11 @@ async def events(request: NameRequest) -> ASGIApp:
     asked = {text: _parse(text) for key, text in request.parameters if key == "topic"}
     if not 0 < len(asked) <= MOST:
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"topic is given once or more, and for {MOST} topics at most.")
+    if sum(topic.has_name for topic, _ in asked.values()) > FILES and not is_operator(request.scope):
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            f"One stream tells of {FILES} files at most, and of more only to the operator, with the token.",
+        )
     for topic, _ in asked.values():
         await authorize(request.scope, topic.action)
     if request.scope["method"] == "HEAD":
