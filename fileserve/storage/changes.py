@@ -144,12 +144,23 @@ def _move(source: Target, target: Target, judge: Judge, replace: bool) -> bool:
             moves_file = _judged(source, old, judge) is os.unlink
             replaces = replace and moves_file and _is_file(target, new)
             if replaces:
-                os.replace(source.component, target.component, src_dir_fd=old, dst_dir_fd=new)
+                _replace(source.component, old, target.component, new)
             else:
                 rename_new(old, source.component, new, target.component)
         sync_directory(new)
         sync_directory(old)
     return replaces
+
+
+def _replace(component: bytes, old: int, taken: bytes, new: int) -> None:
+    """Give *component* of the directory *old* the name *taken* in *new*.
+
+    Two names of one file are left alone by rename(2); what is moved has its old name no more all the same.
+    """
+    one, other = os.lstat(component, dir_fd=old), os.lstat(taken, dir_fd=new)
+    if os.path.samestat(one, other) and (component != taken or not os.path.samestat(os.fstat(old), os.fstat(new))):
+        return os.unlink(component, dir_fd=old)
+    os.replace(component, taken, src_dir_fd=old, dst_dir_fd=new)
 
 
 def _is_file(target: Target, directory: int) -> bool:

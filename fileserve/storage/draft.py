@@ -13,6 +13,7 @@ Left out: how the file keeps out of sight (``hiding``), what the name may be (``
 """
 
 import os
+import stat
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -182,6 +183,7 @@ class Draft:
                     if self._ended:
                         raise Busy("nobody waits for the upload any more")
                     if current is not None:
+                        _adopt_mode(fd, current)
                         self._replace(fd, directory, component)
                     elif self._hidden is None:
                         link_new(fd, directory, component)
@@ -217,6 +219,15 @@ class Draft:
         if self._hidden is not None:
             self._hidden.directory.close()
             self._hidden = None
+
+
+def _adopt_mode(fd: int, current: OpenFile) -> None:
+    """Give the draft the permissions of what it replaces: who could not read that file does not read the new one.
+
+    Policy: the permission bits alone. The owner is the server, as of all that it stores; lists of access rights and
+    other attributes stay with the old file.
+    """
+    os.fchmod(fd, stat.S_IMODE(current.status.mode) & 0o777)
 
 
 def _mark(fd: int) -> tuple[int, int]:

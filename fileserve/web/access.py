@@ -27,6 +27,7 @@ from fileserve.web.site import Site, site_of
 
 COOKIE = "fileserve_operator"
 
+_FORWARDED = frozenset(("forwarded", "via", "x-forwarded-for", "x-real-ip"))
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -163,9 +164,12 @@ def _refuse_rebound(scope: Scope) -> None:
     """Refuse a browser's request under a name that is not this machine's own.
 
     A page can have its own name point to 127.0.0.1 and is then no other site (DNS rebinding); where no password is
-    asked for, the name in Host is all that tells.
+    asked for, the name in Host is all that tells. Behind a proxy not even that: it may write a Host of its own.
     """
-    host = combine_fields(scope["headers"]).get("host", "localhost").lower()
+    fields = combine_fields(scope["headers"])
+    if not _FORWARDED.isdisjoint(fields):
+        raise Problem(HTTPStatus.FORBIDDEN, "Without a password, no changes are taken through a proxy.")
+    host = fields.get("host", "localhost").lower()
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
     if name != "localhost" and not _is_loopback(name.strip("[]")):
         raise Problem(HTTPStatus.FORBIDDEN, "Without a password, changes are taken under the name localhost only.")

@@ -134,7 +134,7 @@ class _Form:
         """Give all files their names, or none where one is taken and not to be; return them with their entity tags."""
         if self._existing == "replace":
             await authorize(self._request.scope, Action.REPLACE)
-        if self._existing == "refuse":
+        if self._existing != "rename":
             await self._check_names()
         stored = []
         for file in self._files:
@@ -164,6 +164,7 @@ class _Form:
         await staged.write(data)
 
     async def _check_names(self) -> None:
+        """Raise the ``Problem`` where a name is not to be had, before any is given; one for two files is none, too."""
         names = [file.name for file in self._files]
         for name in names:
             if names.count(name) > 1 or await self._is_taken(name):
@@ -176,7 +177,7 @@ class _Form:
             return True
         if current is not None:
             current.close()
-        return current is not None
+        return current is not None and self._existing == "refuse"
 
     async def _commit(self, file: _File) -> tuple[Name, Committed]:
         replaces, renames = self._existing == "replace", self._existing == "rename"

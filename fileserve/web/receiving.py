@@ -19,8 +19,14 @@ SETTLES_MS = 100  # what an answer may wait; where times are coarser, it carries
 
 
 def content_length(request: NameRequest) -> int | None:
-    """Return the length of the content; ``None`` where only its end will tell. RFC 9112 §6.3."""
-    if "transfer-encoding" in request.fields:
+    """Return the length of the content; ``None`` where only its end will tell. RFC 9112 §6.3.
+
+    A transfer coding under the chunks would be stored as it is; who does not understand it says 501 (§6.1).
+    """
+    coding = request.fields.get("transfer-encoding")
+    if coding is not None and coding.lower() != "chunked":
+        raise Problem(HTTPStatus.NOT_IMPLEMENTED, "Of transfer codings, chunked alone is understood.")
+    if coding is not None:
         return None
     value = request.fields.get("content-length", "0")
     if not value.isdecimal():

@@ -161,6 +161,19 @@ async def test_a_file_is_moved_over_another_only_when_that_is_asked_for(changing
     assert (changing.path / "directory" / "inner.txt").read_bytes() == b"plain.txt"
 
 
+async def test_of_two_names_of_one_file_the_moved_one_is_gone(changing: Served, changes: Changes) -> None:
+    """rename(2) leaves both."""
+    os.link(changing.path / "plain.txt", changing.path / "directory" / "other.txt")
+    assert await changes.move(name_of("plain.txt"), name_of("directory/other.txt"), agree, replace=True)
+    assert not (changing.path / "plain.txt").exists()
+    assert (changing.path / "directory" / "other.txt").read_bytes() == b"plain.txt"
+
+
+async def test_what_is_moved_onto_itself_stays(changing: Served, changes: Changes) -> None:
+    await changes.move(name_of("plain.txt"), name_of("plain.txt"), agree, replace=True)
+    assert (changing.path / "plain.txt").read_bytes() == b"plain.txt"
+
+
 @pytest.mark.parametrize(
     ("path", "new", "error"),
     [

@@ -117,6 +117,13 @@ async def test_a_taken_name_is_refused_or_avoided_or_replaced(
         assert (path.read_bytes() if path.exists() else None) == stored.get(name)
 
 
+async def test_where_one_name_cannot_be_replaced_none_is(served_root: Path) -> None:
+    parts: Parts = [(None, b"existing=replace"), (b"digits.txt", b"new"), (b"folder", b"a directory has this name")]
+    async with client_of(settings(served_root, replace=True)) as client:
+        assert (await post(client, "/upload/", parts)).status == 409
+    assert (served_root / "digits.txt").read_bytes() == DIGITS
+
+
 @pytest.mark.parametrize(
     ("existing", "status", "names"),
     [

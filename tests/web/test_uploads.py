@@ -386,3 +386,27 @@ async def test_what_a_crash_has_left_is_never_shown(served_root: Path) -> None:
             assert b".fileserve-" not in (await client.get(path)).content, path
         assert (await client.get("/download/.fileserve-put-0123")).status == 404
     (served_root / ".fileserve-put-0123").unlink()
+
+
+async def test_a_transfer_coding_under_the_chunks_is_not_stored_as_it_is(uploader: Client, served_root: Path) -> None:
+    """RFC 9112 §6.1: who does not understand it says 501."""
+    fields = {"transfer-encoding": "gzip, chunked"}
+    answer = await uploader.request("PUT", "/upload/new", fields, content=[b"compressed"])
+    assert answer.status == 501
+    assert not (served_root / "new").exists()
+
+
+@pytest.mark.parametrize("field", ["x-forwarded-for", "forwarded", "via", "x-real-ip"])
+async def test_without_credentials_nothing_is_taken_through_a_proxy(
+    uploader: Client, served_root: Path, field: str
+) -> None:
+    """Everybody behind it looks like this machine, and its Host may be its own."""
+    answer = await put(uploader, "/upload/new", fields={field: "192.0.2.1"})
+    assert answer.status == 403
+    assert not (served_root / "new").exists()
+
+
+async def test_what_replaces_a_file_is_not_open_to_more_readers(uploader: Client, served_root: Path) -> None:
+    (served_root / "digits.txt").chmod(0o600)
+    assert (await put(uploader, "/upload/digits.txt")).status == 204
+    assert (served_root / "digits.txt").stat().st_mode & 0o777 == 0o600
