@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks import certificate, nginx
 
 REPOSITORY = Path(__file__).parent.parent
-WATCHED_TOKEN = "of benchmarks only"
+WATCHED_TOKEN = "for-benchmarks-only"
 UVICORN = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning", "--backlog", "4096")
 _UPLOADS = ("--upload", "--replace", "--keep-free", "0", "--uploads-per-client", "64")
 # With its default buffer of 16 KiB nginx takes twice the processor time.
