@@ -8,8 +8,8 @@ for a moment. Where a file system has no unnamed files, the hidden name is there
 ``commit`` and ``discard`` may come from two threads at once: a client leaves while its upload is given its name. One
 lock decides which of them was first.
 
-Left out: how the file keeps out of sight (``hiding``), what the name may be (``target``), and how names are given
-(``placing``).
+A little longer than other modules, because writing, judging and naming share that lock. Left out: how the file keeps
+out of sight (``hiding``), what the name may be (``target``), and how names are given (``placing``).
 """
 
 import os

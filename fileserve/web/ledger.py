@@ -9,7 +9,7 @@ are kept as each worker last reported them, and are added anew whenever somebody
 
 Bounded: ``most`` logical transfers at once, each with some hundred bytes, or 20 KiB where its bytes lie in 256 places.
 Where there are more, the one without a response for the longest time ends early; where all have one, the new are told
-of as ``refused``, for the caller to count.
+of as ``refused``, for the caller to count. A little longer than other modules: the fold and what it holds are one.
 """
 
 import hashlib

@@ -68,12 +68,7 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
     site = Site(
         settings, credentials, root, index, checksums, archives, summing, changes, uploads, places, bus, tracking
     )
-    lock = path.with_suffix(".lock") if path is not None else None
-    background = [asyncio.ensure_future(index_all(site, lock))] if settings.index else []
-    if settings.upload:
-        sweep_lock, expiry_lock = (path.with_suffix(ending) if path else None for ending in (".sweep", ".expiry"))
-        background.append(asyncio.ensure_future(sweep_all(root, uploads, sweep_lock)))
-        background.append(asyncio.ensure_future(end_expired(uploads, settings.upload_expiry, expiry_lock)))
+    background = _begin_background(site, path)
     try:
         with recording(bus):
             yield site
@@ -91,6 +86,20 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
         uploads.close()
         index.close()
         root.close()
+
+
+def _begin_background(site: Site, place: Path | None) -> list[asyncio.Task[None]]:
+    """Begin what goes on beside the requests; of several workers with one *place*, each is done by one."""
+
+    def lock(ending: str) -> Path | None:
+        return place.with_suffix(ending) if place is not None else None
+
+    settings, uploads = site.settings, site.uploads
+    work = [index_all(site, lock(".lock"))] if settings.index else []
+    if settings.upload:
+        work.append(sweep_all(site.root, uploads, lock(".sweep")))
+        work.append(end_expired(uploads, settings.upload_expiry, lock(".expiry")))
+    return [asyncio.ensure_future(one) for one in work]
 
 
 def open_index(settings: Settings, real_root: Path) -> tuple[Index, Path | None]:

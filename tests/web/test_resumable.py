@@ -824,3 +824,17 @@ async def test_no_hostile_name_leads_anywhere_else(uploader: Client, served_root
             else:
                 assert answer.chunks_read == 0, key
     assert {path for path in served_root.parent.rglob("*") if path.is_dir()} == before
+
+
+@pytest.mark.parametrize(
+    ("folder", "status"),
+    [
+        pytest.param(b"folder", 201, id="within"),
+        pytest.param(b"", 403, id="beside"),
+    ],
+)
+async def test_an_upload_keeps_to_the_folders_that_are_writable(served_root: Path, folder: bytes, status: int) -> None:
+    where = {"dir": folder} if folder else {}
+    told = {"upload_length": "10", "upload_metadata": metadata(filename=b"kept", **where)}
+    async with client_of(settings(served_root, writable=("folder",))) as client:
+        assert (await ask(client, "POST", "/uploads", **told)).status == status
