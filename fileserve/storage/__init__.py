@@ -12,7 +12,7 @@ Read in this order:
 - ``listing``     a directory as one sorted page of entries
 - ``walk``        all files beneath a root that can be read
 
-Changes, from the outside in:
+Changes (``storage.changes``), from the outside in:
 
 - ``changes``     ``Changes``: stage, make, delete, move
 - ``writer``      ``StagedFile``: what is uploaded, as a task brings it
@@ -20,11 +20,11 @@ Changes, from the outside in:
 - ``target``      ``Target``: a name beneath the root, and what has it now
 - ``placing``     names given in one step, one at a time
 - ``hiding``, ``sweep``   files without a name or with a hidden one; what a crash has left
-- ``space``       room on the disk
+- ``space``       room on the disk (beside the package)
 - ``uploads``     ``Uploads``: files that come in several requests
 - ``resumable``, ``sessions``   the file and the row of one of them
 
-Archives, from the outside in:
+Archives (``storage.archives``), from the outside in:
 
 - ``archive``     ``Archives``: directories as archives, and the tables of those that were asked for before
 - ``assembly``    ``Archive``: the content of one response, put together from the layout and the members
@@ -33,7 +33,7 @@ Archives, from the outside in:
 - ``readahead``   the CRC-32s of a zip, computed ahead of the transfer
 - ``tree``        the members, in columns
 - ``scan``, ``recheck``  reading a directory into a tree; whether a tree is still what lies on the disk
-- ``descent``, ``links``   walking without following a link; what becomes of links
+- ``descent``, ``links``   walking without following a link (beside the package); what becomes of links
 - ``selection``, ``member``   patterns; opening a member again
 
 Following a growing file:

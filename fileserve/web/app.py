@@ -13,28 +13,30 @@ from starlette.types import Receive, Scope, Send
 
 import fileserve
 from fileserve.settings import Settings, load_settings
-from fileserve.storage.archive import Format
-from fileserve.web import assets, openapi, operations
+from fileserve.storage.archives.archive import Format
+from fileserve.web import operations
 from fileserve.web.access import Action
 from fileserve.web.archives import archive, archive_of_root
-from fileserve.web.changing import delete, make_directory, move
-from fileserve.web.chat import chat_routes
-from fileserve.web.checksums import checksum
+from fileserve.web.changes.changing import delete, make_directory, move
+from fileserve.web.changes.forms import post
+from fileserve.web.changes.resumable import METHODS, resumable
+from fileserve.web.changes.uploads import put
+from fileserve.web.chat.questions import chat_routes
+from fileserve.web.digests.checksums import checksum
 from fileserve.web.downloads import download
 from fileserve.web.files import files
-from fileserve.web.forms import post
-from fileserve.web.live import live
-from fileserve.web.offering import sign_in
-from fileserve.web.openapi_changes import OPERATIONS
-from fileserve.web.openapi_uploads import UPLOADS
+from fileserve.web.openapi import document as openapi
+from fileserve.web.openapi.changes import OPERATIONS
+from fileserve.web.openapi.uploads import UPLOADS
 from fileserve.web.opening import open_site
 from fileserve.web.operator import behind_link
-from fileserve.web.pages import browse, home
+from fileserve.web.pages import assets
+from fileserve.web.pages.browse import browse, home
+from fileserve.web.pages.live import live
+from fileserve.web.pages.offering import sign_in
 from fileserve.web.problems import Problem, failure
-from fileserve.web.resumable import METHODS, resumable
 from fileserve.web.routes import NameRoutes, Operation
-from fileserve.web.topics import TOPICS, events, stream_of
-from fileserve.web.uploads import put
+from fileserve.web.streams.topics import TOPICS, events, stream_of
 
 NAME_ROUTES = {
     b"/": home,

@@ -9,12 +9,12 @@ from starlette.types import ASGIApp
 
 from fileserve.semantics.representation import Representation
 from fileserve.semantics.validators import EntityTag
-from fileserve.storage.archive import Archive, Format
+from fileserve.storage.archives.archive import Archive, Format
 from fileserve.storage.errors import NotFound
 from fileserve.storage.names import Name
 from fileserve.web.delivery import deliver
 from fileserve.web.describe import NS_PER_MS, NS_PER_S, filename_of
-from fileserve.web.integrity import add_content_digest
+from fileserve.web.digests.integrity import add_content_digest
 from fileserve.web.presence import Attended, while_present
 from fileserve.web.routes import Handler, NameRequest, site_path
 

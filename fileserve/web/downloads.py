@@ -9,11 +9,11 @@ from fileserve.storage.listing import Kind
 from fileserve.storage.reader import OpenFile
 from fileserve.web.delivery import deliver, disposition_of
 from fileserve.web.describe import describe
-from fileserve.web.integrity import add_content_digest, integrity_fields
+from fileserve.web.digests.integrity import add_content_digest, integrity_fields
+from fileserve.web.digests.sidecars import sidecar
 from fileserve.web.plain import plain_download
 from fileserve.web.problems import Problem
 from fileserve.web.routes import NameRequest
-from fileserve.web.sidecars import sidecar
 from fileserve.web.site import archive_href, href
 
 

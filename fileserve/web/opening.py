@@ -16,23 +16,23 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from fileserve.settings import Settings
-from fileserve.storage.archive import Archives
-from fileserve.storage.changes import Changes
+from fileserve.storage.archives.archive import Archives
+from fileserve.storage.changes.changes import Changes
+from fileserve.storage.changes.sessions import Sessions
+from fileserve.storage.changes.uploads import Uploads
 from fileserve.storage.checksums import Checksums
 from fileserve.storage.errors import StorageError
 from fileserve.storage.index import Index
 from fileserve.storage.root import Root
-from fileserve.storage.sessions import Sessions
-from fileserve.storage.uploads import Uploads
-from fileserve.web.bus import open_bus
+from fileserve.web.changes.places import Places
+from fileserve.web.changes.sweeping import end_expired, sweep_all
 from fileserve.web.credentials import Credentials
-from fileserve.web.indexing import index_all
-from fileserve.web.places import Places
-from fileserve.web.recording import recording
+from fileserve.web.digests.indexing import index_all
+from fileserve.web.digests.summing import Summing
 from fileserve.web.site import Site
-from fileserve.web.summing import Summing
-from fileserve.web.sweeping import end_expired, sweep_all
-from fileserve.web.tracking import Tracking
+from fileserve.web.streams.recording import recording
+from fileserve.web.transfers.tracking import Tracking
+from fileserve.web.workers.bus import open_bus
 
 log = logging.getLogger("fileserve.index")
 

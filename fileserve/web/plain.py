@@ -17,7 +17,7 @@ from fileserve.storage.known import UNKNOWN
 from fileserve.storage.reader import FileStatus, OpenFile
 from fileserve.web.delivery import send_planned
 from fileserve.web.describe import NS_PER_MS, represent
-from fileserve.web.integrity import known_fields
+from fileserve.web.digests.integrity import known_fields
 from fileserve.web.routes import NameRequest
 from fileserve.web.transfer import Transfer
 

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 from starlette.types import Scope
 
 from fileserve.settings import Settings
-from fileserve.storage.archive import Archives
-from fileserve.storage.changes import Changes
+from fileserve.storage.archives.archive import Archives
+from fileserve.storage.changes.changes import Changes
+from fileserve.storage.changes.uploads import Uploads
 from fileserve.storage.checksums import Checksums
 from fileserve.storage.index import Index
 from fileserve.storage.names import Name, quote_name
 from fileserve.storage.root import Root
-from fileserve.storage.uploads import Uploads
-from fileserve.web.bus import Bus
+from fileserve.web.changes.places import Places
 from fileserve.web.credentials import Credentials
-from fileserve.web.places import Places
-from fileserve.web.summing import Summing
+from fileserve.web.digests.summing import Summing
+from fileserve.web.workers.bus import Bus
 
 if TYPE_CHECKING:  # what it tells of needs this module
-    from fileserve.web.tracking import Tracking
+    from fileserve.web.transfers.tracking import Tracking
 
 _HOST = re.compile(r"[0-9A-Za-z.:\[\]_-]+")
 

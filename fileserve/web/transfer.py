@@ -25,10 +25,10 @@ from fileserve.semantics.ranges import Span
 from fileserve.storage.errors import ContentChanged, StorageError
 from fileserve.storage.reader import FileRegion
 from fileserve.web.content import Content
-from fileserve.web.pieces import End
 from fileserve.web.presence import ClientLeft, disconnected
 from fileserve.web.problems import problem_of
 from fileserve.web.routes import NameRequest
+from fileserve.web.transfers.pieces import End
 
 log = logging.getLogger("fileserve.transfer")
 

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fileserve.storage.archive import Archive, Archives, Format
+from fileserve.storage.archives.archive import Archive, Archives, Format
 from fileserve.storage.reader import FileStatus, OpenFile
 from fileserve.storage.root import Root
 

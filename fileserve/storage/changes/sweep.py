@@ -1,0 +1,86 @@
+"""``sweep``: takes away what a crash has left of uploads, and nothing else.
+
+Only hidden names of certain beginnings are looked at; of those that stay between requests, their age and the caller
+decide. Whoever still writes such a file holds its lock, also in
+another process that has not ended yet; so a lock that can be had says that nobody does. Directories are gone through
+without following links.
+
+Left out: unnamed files, of which nothing can be left.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from fileserve.storage.changes.hiding import LEFT_BEHIND, LEFT_OPEN
+from fileserve.storage.descent import Descent
+from fileserve.storage.errors import os_errors
+from fileserve.storage.root import Root
+
+__all__ = ["sweep"]
+
+#: Says of a file that stays between requests, by its name and its age in seconds, whether it is left.
+IsLeft = Callable[[str, float], bool]
+
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def sweep(root: Root, is_wanted: Callable[[], bool], is_left: IsLeft) -> int:
+    """Delete what is left, and return how many files that were. Blocks, for as long as *is_wanted* says.
+
+    What may not be entered or deleted is passed over. Raises ``ContentChanged`` when a directory is moved meanwhile.
+    """
+    count = 0
+    with os_errors(), Descent(root.open_directory(())) as place:
+        swept, directories = _sweep_one(place.fd, is_left)
+        pending = [directories]
+        while pending and is_wanted():
+            count += swept
+            swept = 0
+            if not pending[-1]:
+                pending.pop()
+                if pending:
+                    place.ascend()
+                continue
+            try:
+                place.descend(pending[-1].pop())
+            except OSError:
+                continue
+            swept, directories = _sweep_one(place.fd, is_left)
+            pending.append(directories)
+    return count + swept
+
+
+def _sweep_one(directory: int, is_left: IsLeft) -> tuple[int, list[bytes]]:
+    """Delete what is left in one open directory; return how many files that were, and the directories in it."""
+    left: list[str] = []
+    directories: list[bytes] = []
+    with suppress(OSError), os.scandir(directory) as found:
+        for item in found:
+            if item.name.startswith(LEFT_OPEN):
+                if is_left(item.name, time.time() - item.stat(follow_symlinks=False).st_mtime):
+                    left.append(item.name)
+            elif item.name.startswith(LEFT_BEHIND):
+                left.append(item.name)
+            elif item.is_dir(follow_symlinks=False):
+                directories.append(os.fsencode(item.name))
+    return sum(_delete_unlocked(directory, name) for name in left), directories
+
+
+def _delete_unlocked(directory: int, name: str) -> bool:
+    try:
+        fd = os.open(name, _FILE, dir_fd=directory)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(fd), os.stat(name, dir_fd=directory, follow_symlinks=False)):
+            return False
+        os.unlink(name, dir_fd=directory)
+        return True
+    except OSError:  # it is locked, or gone, or may not be deleted
+        return False
+    finally:
+        os.close(fd)

@@ -1,0 +1,1 @@
+"""All that changes files: PUT, forms, tus, DELETE, MKCOL and MOVE."""

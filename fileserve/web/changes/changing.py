@@ -1,0 +1,93 @@
+"""``DELETE``, ``MKCOL`` and ``MOVE /api/files/{path}``: what else is changed, in WebDAV's words.
+
+RFC 4918 §9.3, §9.6 and §9.9. Each is judged by its preconditions while its directory is locked, and is on the disk
+when it is answered. A directory is deleted only when it is empty.
+
+Left out: the rest of WebDAV; COPY, because the bytes would have to be written again.
+"""
+
+from http import HTTPStatus
+
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from fileserve.storage.errors import AlreadyExists, IsDirectory
+from fileserve.storage.names import Name, parse_name
+from fileserve.storage.reader import OpenFile
+from fileserve.web.access import Action, authorize
+from fileserve.web.changes.preconditions import check_preconditions, is_asked, precondition_failed
+from fileserve.web.problems import Problem
+from fileserve.web.routes import NameRequest, site_path
+from fileserve.web.site import href
+
+_FILES = b"/api/files/"
+
+
+async def delete(request: NameRequest) -> ASGIApp:
+    """Delete the file, the link or the empty directory: 204."""
+    await request.site.changes.delete(request.name, lambda current: check_preconditions(request, current))
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+async def make_directory(request: NameRequest) -> ASGIApp:
+    """Make the directory, with ``?parents`` those on the way, too: 201. RFC 4918 §9.3."""
+    if request.fields.get("content-length", "0") != "0" or "transfer-encoding" in request.fields:
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "A directory is made without content.")
+    await request.site.changes.make_directory(request.name, parents=is_asked(request, "parents"))
+    location = href(request.scope, "api/files", request.name)
+    return Response(status_code=HTTPStatus.CREATED, headers={"location": location})
+
+
+async def move(request: NameRequest) -> ASGIApp:
+    """Move the file or directory to where Destination says: 201, or 204 where it takes the place of a file.
+
+    Overwrite: F forbids that (RFC 4918 §10.6).
+    """
+    new, overwrites = _destination(request), request.fields.get("overwrite", "T").upper() != "F"
+    if overwrites:
+        await _ask_to_replace(request, new)
+
+    def judge(current: OpenFile | None) -> None:
+        check_preconditions(request, current)
+
+    may_replace = overwrites and request.site.settings.replace
+    try:
+        replaced = await request.site.changes.move(request.name, new, judge, replace=may_replace)
+    except AlreadyExists:
+        if not overwrites:
+            raise precondition_failed(None) from None
+        raise
+    except IsDirectory:
+        raise Problem(HTTPStatus.CONFLICT, "The destination is a directory.") from None
+    if replaced:
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+    return Response(status_code=HTTPStatus.CREATED, headers={"location": href(request.scope, "api/files", new)})
+
+
+async def _ask_to_replace(request: NameRequest, new: Name) -> None:
+    try:
+        current = await request.site.changes.look(new)
+    except IsDirectory:
+        return  # refused when it comes to that, unless it is gone by then
+    if current is not None:
+        current.close()
+        await authorize(request.scope, Action.REPLACE)
+
+
+def _destination(request: NameRequest) -> Name:
+    """Return the name that Destination tells, as a path or a whole URL of this server. RFC 4918 §10.3.
+
+    Policy: scheme and host of a URL are not compared with ours, which a proxy may write in another way; they must be
+    the ones of Host.
+    """
+    value = request.fields.get("destination", "")
+    if not value.startswith("/"):
+        authority, _, path = value.partition("://")[2].partition("/")
+        if not value.lower().startswith(("http://", "https://")) or authority != request.fields.get("host"):
+            raise Problem(HTTPStatus.BAD_REQUEST, "Destination is the path of a name under /api/files/ here.")
+        value = f"/{path}"
+    raw_path = site_path({**request.scope, "raw_path": value.encode("latin-1")})
+    if not raw_path.startswith(_FILES):
+        raise Problem(HTTPStatus.BAD_REQUEST, "Destination is the path of a name under /api/files/ here.")
+    name, _ = parse_name(raw_path.removeprefix(_FILES))
+    return name

@@ -1,0 +1,58 @@
+"""What is left of uploads is deleted, by one worker, behind everybody's back: after a crash, and when time is over.
+
+Once after the start all directories are looked through; from then on, sessions that expire are ended as they do.
+"""
+
+import asyncio
+import logging
+from pathlib import Path
+
+from fileserve import disk
+from fileserve.storage.changes.sweep import sweep
+from fileserve.storage.changes.uploads import Uploads
+from fileserve.storage.errors import StorageError
+from fileserve.storage.root import Root
+from fileserve.web.digests.indexing import held
+
+log = logging.getLogger("fileserve.uploads")
+
+_PAUSES = 10  # in the time that a session lasts
+_LONGEST_PAUSE_S = 600.0
+_SHORTEST_PAUSE_S = 0.2
+
+
+async def sweep_all(root: Root, uploads: Uploads, lock: Path | None) -> None:
+    """Sweep everything beneath *root*, unless another worker holds *lock* and does. Ends soon when it is cancelled."""
+    is_wanted = True
+    with held(lock) as is_ours:
+        if not is_ours:
+            return
+        try:
+            count = await disk.run_change(sweep, root, lambda: is_wanted, uploads.is_left)
+        except StorageError as error:
+            log.warning("what is left of uploads was not all deleted: %s", error)
+        else:
+            if count:
+                log.info("%d files deleted that were left of uploads", count)
+        finally:
+            is_wanted = False
+
+
+async def end_expired(uploads: Uploads, lifetime_s: float, lock: Path | None) -> None:
+    """End the sessions that expire, in whichever worker holds *lock* at the time. Ends only when it is cancelled."""
+    pause_s = min(_LONGEST_PAUSE_S, max(_SHORTEST_PAUSE_S, lifetime_s / _PAUSES))
+    while True:
+        with held(lock) as is_ours:
+            if is_ours:
+                await _end_expired(uploads)
+        await asyncio.sleep(pause_s)
+
+
+async def _end_expired(uploads: Uploads) -> None:
+    try:
+        count = await disk.run_change(uploads.end_expired)
+    except StorageError as error:
+        log.warning("uploads that have expired were not all deleted: %s", error)
+    else:
+        if count:
+            log.info("%d uploads have expired", count)

@@ -1,0 +1,1 @@
+"""Who downloads what: what each response took, folded into logical transfers, and shown."""

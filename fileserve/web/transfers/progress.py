@@ -1,0 +1,230 @@
+"""``Progress``: the responses of one worker that are under way, and what was taken of those that have ended.
+
+In the path of a request there is little: of small answers only some are looked at, a large one is entered when it
+begins and closed when it ends. All else is done in turns for all of them together, while there are any: whether all
+bytes are with the client, how many are where it left, and what others are told. How far a response has come is asked of
+the server then (`Account`), and counted nowhere.
+
+Bounded: small answers and ended pieces beyond what is kept for a turn are counted, and not told one by one.
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol, TypeAlias
+
+from starlette.types import Scope
+
+from fileserve.semantics.coverage import goes_on, taken_spans
+from fileserve.semantics.plan import ResponsePlan, Segment
+from fileserve.semantics.ranges import Span
+from fileserve.semantics.representation import Representation
+from fileserve.storage.names import Name, display_name
+from fileserve.web.transfers.account import Account, Handed
+from fileserve.web.transfers.pieces import Backlog, End, Others, Piece, Subject
+
+__all__ = ["Live", "Progress", "Request", "Rhythm", "Sent", "Teller"]
+
+SMALL = 16  # small answers looked at in a turn
+UNIX = "unix"  # what a client without an address is called
+
+
+class Request(Protocol):
+    """What is asked of a request."""
+
+    @property
+    def scope(self) -> Scope:
+        """ASGI's."""
+
+    @property
+    def name(self) -> Name:
+        """What it names."""
+
+    @property
+    def client(self) -> str | None:
+        """The client's address."""
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """Its header fields."""
+
+
+Origin: TypeAlias = tuple[Request, str]  # who asked, and by which route
+
+
+class Sent(Handed, Protocol):
+    """A response."""
+
+    plan: ResponsePlan
+
+
+class Teller(Protocol):
+    """Who is told."""
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody wants to know at once."""
+
+    def tell_ended(self, pieces: Sequence[Piece | Others]) -> None:
+        """Take what has ended."""
+
+    def tell_under_way(self, pieces: Sequence[Piece]) -> None:
+        """Take all that is under way, in place of what was told before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How often there is a turn, and in each how manieth something is told."""
+
+    pace_s: float
+    under_way: int
+    ended: int
+    counted: int
+
+
+WATCHED = Rhythm(0.05, under_way=5, ended=1, counted=20)
+UNWATCHED = Rhythm(0.25, under_way=8, ended=4, counted=4)
+
+
+class Live:
+    """One response with content, until all is known of its end."""
+
+    __slots__ = ("_segments", "account", "began_s", "ended_s", "floor", "id", "is_told", "subject")
+
+    def __init__(self, sent: Sent, origin: Origin, id: str) -> None:
+        (request, route), plan = origin, sent.plan
+        assert plan.representation is not None, "a response without content is no transfer"
+        self.id = id
+        self.account = Account(request.scope, sent, plan.content_length)
+        self.began_s = time.time()
+        self.ended_s: float | None = None  # unless its last bytes took longer, which shows in the next turn
+        self.subject = _subject(
+            request.scope.get("fileserve.user") or request.client or UNIX, route, request.name, plan.representation
+        )
+        self.floor = _first(plan.segments) if plan.status == 206 and goes_on(request.fields.get("range")) else 0
+        self.is_told = False
+        self._segments = plan.segments
+
+    def piece(self, end: End | None, now_s: float) -> Piece:
+        """Return what was taken until now."""
+        taken = self.account.taken
+        ids = (self.id,) if self.is_told or end is None else ()
+        first, spans = _first(self._segments), tuple(taken_spans(self._segments, taken))
+        return Piece(self.subject, ids, (self.began_s, now_s), first, self.floor, taken, spans, end)
+
+
+class Progress:
+    """The responses of this worker. *teller* is told of them; the ids begin with *worker*."""
+
+    def __init__(self, teller: Teller, worker: str) -> None:
+        self._teller = teller
+        self._ids = map(f"{worker}-{{:x}}".format, itertools.count())
+        self._live: dict[Live, None] = {}  # in the order of their beginning
+        self._sent: list[Live] = []  # of those the ones that are sent, and not settled
+        self._backlog = Backlog()
+        self._timer: asyncio.TimerHandle | None = None
+        self._turn = 0
+        self._has_told = False  # that anything is under way
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is under way or to be told, and nothing runs."""
+        return self._timer is None
+
+    def note(self, sent: Sent, origin: Origin) -> None:
+        """Take note of a small answer that was handed over whole."""
+        if len(self._sent) < SMALL:
+            self.finish(self.begin(sent, origin), End.TAKEN)
+            return
+        self._backlog.count(1, sent.plan.content_length)
+        if self._timer is None:
+            self._wait()
+
+    def begin(self, sent: Sent, origin: Origin) -> Live:
+        """Enter a response whose head was sent. It is to be finished, however its sending ends."""
+        live = Live(sent, origin, next(self._ids))
+        self._live[live] = None
+        if self._timer is None:
+            self._wait()
+        return live
+
+    def finish(self, live: Live, end: End) -> None:
+        """Note that the sending has ended, and how. Of what was sent, less may have been taken."""
+        live.account.close(end)
+        live.ended_s = time.time()
+        self._sent.append(live)
+
+    def close(self) -> None:
+        """Tell all that is known. What is still on its way counts as not taken."""
+        now_s = time.time()
+        self._end_settled(now_s)
+        for live in self._live:
+            self._backlog.add(live.piece(End.LEFT, now_s))
+        self._live.clear()
+        while self._backlog:
+            self._tell_ended(with_others=True)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _wait(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._rhythm.pace_s, self._take_turn)
+
+    @property
+    def _rhythm(self) -> Rhythm:
+        return WATCHED if self._teller.is_watched else UNWATCHED
+
+    def _take_turn(self) -> None:
+        now_s, rhythm = time.time(), self._rhythm
+        ended = self._end_settled(now_s)
+        self._turn += 1
+        if self._turn % rhythm.under_way == 0:
+            self._tell_under_way(ended, now_s)
+        if self._turn % rhythm.ended == 0:
+            self._tell_ended(with_others=self._turn % rhythm.counted == 0)
+        if self._live or self._backlog:
+            self._wait()
+        else:
+            self._timer = None
+
+    def _end_settled(self, now_s: float) -> list[Live]:
+        """Take the responses out whose end is known, and return them."""
+        ended: list[Live] = []
+        sent, self._sent = self._sent, []
+        for live in sent:
+            end = live.account.settle()
+            if end is None:
+                live.ended_s = None
+                self._sent.append(live)
+                continue
+            del self._live[live]
+            self._backlog.add(live.piece(end, live.ended_s or now_s))
+            ended.append(live)
+        return ended
+
+    def _tell_under_way(self, ended: Sequence[Live], now_s: float) -> None:
+        """Tell of all responses under way, and once more of those that were and *ended*: their rows take a moment."""
+        pieces = [live.piece(None, now_s) for live in (*self._live, *(live for live in ended if live.is_told))]
+        for live in self._live:
+            live.is_told = True
+        if pieces or self._has_told:
+            self._teller.tell_under_way(pieces)
+        self._has_told = bool(pieces)
+
+    def _tell_ended(self, *, with_others: bool) -> None:
+        pieces = self._backlog.take(with_others=with_others)
+        if pieces:
+            self._teller.tell_ended(pieces)
+
+
+@lru_cache(maxsize=1024)
+def _subject(client: str, route: str, name: Name, representation: Representation) -> Subject:
+    path = "/".join(map(display_name, name)) or representation.filename
+    return Subject(client, route, path, str(representation.etag), representation.length)
+
+
+def _first(segments: Sequence[Segment]) -> int:
+    """Return the first byte of the representation that is among *segments*."""
+    return min(segment.start for segment in segments if isinstance(segment, Span))

@@ -1,0 +1,1 @@
+"""What the workers of one server share: the bus of events, the doorbell and the election."""
