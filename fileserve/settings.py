@@ -331,6 +331,11 @@ class Settings(BaseSettings):
     stall_timeout: float = Field(
         60, ge=0, description="Seconds without a byte taken by a client, after which it is cut off; 0 waits for ever."
     )
+    content_rate: ByteSize = Field(
+        ByteSize(256),
+        description="Bytes per second that a client must send of an upload, on average over each stall timeout; "
+        "slower is 408; 0 asks for one byte in that time.",
+    )
     keep_alive: float = Field(5, ge=0, description="Seconds that a connection may idle between requests.")
     connections: int = Field(
         0, ge=0, description="Connections at once; more are answered 503; 0 takes what the descriptor limit allows."

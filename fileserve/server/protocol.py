@@ -209,10 +209,15 @@ class Protocol(Intake):
         outstanding = self.wire.unacknowledged()
         if not outstanding and not self._awaits_content():
             return None
-        return outstanding, self.wire.taken(), self.arrival.total, exchange.sent if exchange is not None else 0
+        # Policy: a byte now and then keeps no place. What arrives counts in steps: one in each stall timeout at least.
+        arrived = self.arrival.total // self.limits.content_step()
+        return outstanding, self.wire.taken(), arrived, exchange.sent if exchange is not None else 0
 
     def stalled(self) -> None:
-        """Reset the connection."""
+        """Tell whose content is late that nobody waits for it any more (408); reset the connection of another."""
+        if self._awaits_content() and not self.cycle.response_started and not self.wire.unacknowledged():
+            self.logger.warning("%s - content too slow for %g s; refused", self._peer, self.limits.stall_timeout_s)
+            return self.refuse(Refusal.SLOW_CONTENT)
         self.logger.warning("%s - stalled for %g s; connection reset", self._peer, self.limits.stall_timeout_s)
         self.wire.stall()
 
