@@ -231,20 +231,28 @@ class Settings(BaseSettings):
     )
     upload_bytes: ByteSize = Field(ByteSize(0), description="Bytes of one uploaded file; more is 413; 0 is no limit.")
     form_bytes: ByteSize = Field(ByteSize(0), description="Bytes of one uploaded form; more is 413; 0 is no limit.")
+    form_files: int = Field(
+        1024,
+        ge=1,
+        description="Files of forms that a worker holds open at once, but no more than a quarter of its descriptors; "
+        "more are answered 503, and more than 256 of one client 429.",
+    )
     existing: Literal["refuse", "rename", "replace"] = Field(
         "refuse",
         description="What becomes of a form's file whose name is taken; the form's field existing counts more.",
     )
     upload_digests: bool = Field(True, description="Compute digests of uploads as they pass, or only when asked for.")
     uploads: int = Field(64, ge=1, description="Uploads taken at once by a worker; more are answered 503.")
-    uploads_per_client: int = Field(8, ge=1, description="Uploads taken at once from one address; more are 429.")
+    uploads_per_client: int = Field(
+        8, ge=1, description="Uploads taken at once of one client, an IPv4 address or an IPv6 /64; more are 429."
+    )
     upload_expiry: float = Field(
         86_400, gt=0, description="Seconds after its last request in which an upload through /uploads may go on."
     )
     upload_sessions: int = Field(
         1000, ge=1, description="Uploads begun through /uploads and not ended, in all; more are answered 429."
     )
-    upload_sessions_per_client: int = Field(100, ge=1, description="The same from one address; more are 429.")
+    upload_sessions_per_client: int = Field(100, ge=1, description="The same of one client; more are 429.")
     keep_free: ByteSize = Field(
         ByteSize(256 * KIB * KIB), description="Bytes of the disk that uploads leave free; an upload too large is 507."
     )

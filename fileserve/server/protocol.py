@@ -5,6 +5,7 @@ extension ``http.response.zerocopysend`` (plain sockets on Linux), the limits of
 and ``scope["extensions"]["fileserve"]`` with these entries:
 
 - ``now_ns``: a callable; the instant of this response in nanoseconds, which is also its Date
+- ``client``: a callable; what stands for the client where clients are counted, its address or its network
 - ``unsent``: a callable; bytes of the announced content that the connection has not taken yet, also in a region
 - ``unacknowledged``: a callable; bytes that the peer's kernel has not taken, even at the end; 0 after a next request
 - ``lost``: a callable; ``None``, or how the connection was lost: ``stalled`` (the peer took nothing) or ``left``

@@ -18,6 +18,7 @@ from fileserve.semantics.fields import combine_fields
 from fileserve.storage.errors import Busy, StorageError
 from fileserve.storage.names import Name, parse_name
 from fileserve.web.access import Action, authorize
+from fileserve.web.clients import client_of
 from fileserve.web.presence import ClientLeft
 from fileserve.web.problems import Problem, allow_only, failure, problem_of
 from fileserve.web.site import Site, site_of
@@ -46,10 +47,15 @@ class NameRequest:
         return self.now_ns // 1_000_000_000
 
     @property
-    def client(self) -> str | None:
+    def address(self) -> str | None:
         """The client's address; ``None`` where it has none, on a Unix socket."""
         client = self.scope.get("client")
         return client[0] if client else None
+
+    @property
+    def client(self) -> str | None:
+        """What stands for the client where clients are counted; ``None`` where it has no address, on a Unix socket."""
+        return client_of(self.scope)
 
     @property
     def query(self) -> dict[str, str]:

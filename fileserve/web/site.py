@@ -39,6 +39,7 @@ class Site:
     changes: Changes
     uploads: Uploads
     places: Places
+    form_places: Places
     bus: Bus
     tracking: "Tracking"
 

@@ -46,7 +46,7 @@ from fileserve.web.site import href
 
 log = logging.getLogger("fileserve.uploads")
 
-MOST_FILES = 256  # each holds a descriptor until the form has ended
+MOST_FILES = 256  # each holds a descriptor until the form has ended; of one client no more in all its forms
 MOST_NAMES = 100  # that are tried for one file
 EXISTING = ("refuse", "rename", "replace")
 _TAKEN = (AlreadyExists, IsDirectory, NotRegular)
@@ -163,6 +163,7 @@ class _Form:
             raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A form has {MOST_FILES} files at the most.")
         settings, name = self._request.site.settings, (*self._request.name, filename)
         need = Need(keep_free=settings.keep_free, digests=settings.upload_digests)
+        self._drafts.enter_context(self._request.site.form_places.take(self._request.client))
         staged = await self._request.site.changes.stage(name, need)
         self._files.append(_File(name, self._drafts.enter_context(staged)))
 
