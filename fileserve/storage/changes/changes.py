@@ -12,8 +12,9 @@ import stat
 from collections.abc import Callable
 
 from fileserve import disk
-from fileserve.storage.changes.draft import Judge, Need, check_room
+from fileserve.storage.changes.draft import Judge
 from fileserve.storage.changes.placing import alone_in, rename_new, sync_directory
+from fileserve.storage.changes.room import Need, check_room
 from fileserve.storage.changes.target import Target
 from fileserve.storage.changes.writer import StagedFile, stage
 from fileserve.storage.errors import AlreadyExists, IsDirectory, NoDirectory, NotFound, os_errors_of_changes

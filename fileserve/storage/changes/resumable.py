@@ -18,16 +18,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from fileserve.storage.changes.draft import Draft, Need
+from fileserve.storage.changes.draft import Draft
 from fileserve.storage.changes.hiding import LEFT_OPEN, HiddenName, open_hidden
 from fileserve.storage.changes.placing import sync_directory
+from fileserve.storage.changes.room import Need, Room, check_space
 from fileserve.storage.changes.sessions import Session, Staged
 from fileserve.storage.changes.target import Target
 from fileserve.storage.descriptor import Descriptor
 from fileserve.storage.errors import (
     LinkLoop,
     Locked,
-    NoSpace,
     NotDirectory,
     NotFound,
     OutsideRoot,
@@ -37,7 +37,6 @@ from fileserve.storage.errors import (
 )
 from fileserve.storage.hashing import Sums
 from fileserve.storage.root import Root
-from fileserve.storage.space import available, reserve
 
 __all__ = ["ResumedDraft", "create", "has_its_name", "open_draft_of", "size_on_disk", "unlink"]
 
@@ -55,10 +54,11 @@ class ResumedDraft(Draft):
     *written* counts what is there; *sums* are those of all that, or ``None``.
     """
 
-    __slots__ = ("_has_failed",)
+    __slots__ = ("_has_failed", "_need")
 
     def __init__(self, target: Target, need: Need, fd: int, hidden: HiddenName) -> None:
         super().__init__(target, replace(need, digests=False), fd, hidden)
+        self._need = need
         self._has_failed = False
 
     def write(self, chunks: Sequence[bytes | memoryview]) -> None:
@@ -81,10 +81,8 @@ class ResumedDraft(Draft):
     def check_room(self) -> None:
         """Reserve room for the rest. Raises ``NoSpace``."""
         with self._descriptor.held() as fd, os_errors_of_changes():
-            length = self._need.length or 0
-            if available(fd) < length - self.written + self._need.keep_free:
-                raise NoSpace
-            reserve(fd, length)
+            check_space(fd, replace(self._need, length=(self._need.length or 0) - self.written))
+            Room(self._need).reserve(fd)
 
     def checksum(self, algorithm: str, start: int) -> bytes:
         """Return a digest of all bytes from *start* on, by an algorithm of hashlib's."""
@@ -119,12 +117,11 @@ def create(target: Target, need: Need) -> Staged:
     """Make the empty file of a session for *target*, with room for what is needed; return where it is."""
     target.check()
     with target.staging() as (directory, place), os_errors_of_changes():
-        if available(directory) < (need.length or need.room) + need.keep_free:
-            raise NoSpace
+        check_space(directory, need)
         fd, hidden = open_hidden(directory, LEFT_OPEN)
         with hidden.directory.held() as opened:
             try:
-                reserve(fd, need.length or 0)
+                Room(need).reserve(fd)
                 os.fsync(fd)
                 sync_directory(opened)
                 return Staged((*place, hidden.component), os.fstat(fd).st_ino)

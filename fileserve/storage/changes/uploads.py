@@ -17,8 +17,8 @@ from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from fileserve import disk
-from fileserve.storage.changes.draft import Need
 from fileserve.storage.changes.resumable import ResumedDraft, create, has_its_name, open_draft_of, size_on_disk, unlink
+from fileserve.storage.changes.room import Need
 from fileserve.storage.changes.sessions import Session, Sessions
 from fileserve.storage.changes.target import Target
 from fileserve.storage.changes.writer import StagedFile

@@ -1,5 +1,6 @@
 """``POST /upload/{dir}/`` in process: all files of a form or none, fields before and behind, taken names."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -8,6 +9,8 @@ from urllib.parse import unquote_to_bytes
 
 import pytest
 
+from fileserve.storage.changes import draft, placing
+from fileserve.web.changes import forms
 from fileserve.web.changes.forms import MOST_FILES
 from tests.asgi import Client, client_of
 from tests.hostile import HOSTILE
@@ -163,6 +166,36 @@ async def test_a_form_that_is_cut_off_leaves_nothing(uploader: Client, served_ro
     answer = await uploader.request("POST", "/upload/", FORM, content=[content], breaks_off=breaks_off)
     assert answer.status == (503 if breaks_off else 400)
     assert not (served_root / "first").exists()
+
+
+async def test_where_one_file_finds_no_other_name_nothing_is_stored(
+    uploader: Client, served_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forms, "MOST_NAMES", 3)
+    before = sorted(served_root.rglob("*"))
+    parts: Parts = [(b"first", b"1"), *[(b"same.txt", b"x")] * 4, (None, b"existing=rename")]
+    answer = await post(uploader, "/upload/", parts)
+    assert (answer.status, json.loads(answer.content)["detail"]) == (409, "The name same.txt is taken.")
+    settle()
+    assert sorted(served_root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("existing", [b"refuse", b"rename"])
+async def test_a_disk_that_fills_up_among_the_names_stores_nothing(
+    uploader: Client, served_root: Path, existing: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, before = placing.link_new, sorted(served_root.rglob("*"))
+
+    def fail(fd: int, directory: int, component: bytes) -> None:
+        if component == b"third":
+            raise OSError(errno.ENOSPC, "full")
+        link(fd, directory, component)
+
+    monkeypatch.setattr(draft, "link_new", fail)
+    parts: Parts = [(b"first", b"1"), (b"second", b"2"), (b"third", b"3"), (None, b"existing=" + existing)]
+    assert (await post(uploader, "/upload/", parts)).status == 507
+    settle()
+    assert sorted(served_root.rglob("*")) == before
 
 
 async def test_a_form_without_files_stores_nothing(uploader: Client) -> None:

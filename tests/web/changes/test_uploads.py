@@ -1,6 +1,7 @@
 """``PUT /upload/{path}`` in process: what is judged before a byte is read, what is stored, what is left of the rest."""
 
 import base64
+import errno
 import hashlib
 import json
 import os
@@ -218,6 +219,19 @@ async def test_missing_directories_are_made_for_who_asks(uploader: Client, serve
     for query in ("?parents", "?parents=1", "?parents=true"):
         assert (await put(uploader, f"/upload/a/b/{query[1:]}/new{query}")).status == 201
     assert len(list(served_root.rglob("a/b/*/new"))) == 3
+
+
+async def test_directories_that_were_made_for_an_upload_that_is_refused_are_taken_away(
+    uploader: Client, served_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(fd: int, directory: int, component: bytes) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    before = snapshot(served_root)
+    monkeypatch.setattr(draft, "link_new", fail)
+    assert (await put(uploader, "/upload/folder/a/b/new?parents")).status == 507
+    settle()
+    assert snapshot(served_root) == before
 
 
 async def test_a_file_that_appears_while_the_content_comes_is_not_replaced_against_the_preconditions(
