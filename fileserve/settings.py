@@ -43,8 +43,11 @@ KIB = 1024
 TOKEN_CHARACTERS = 16
 SQLITE_MAGIC = b"SQLite format 3\0"
 _ACCOUNT = re.compile(
-    r"[^:\s]+:\$argon2(?:id|i|d)\$v=[0-9]+\$m=[0-9]+,t=[0-9]+,p=[0-9]+\$[A-Za-z0-9+/]{11,}\$[A-Za-z0-9+/]{16,}"
+    r"[^:\s]+:\$argon2(?:id|i|d)\$v=(?:16|19)\$m=([1-9][0-9]*),t=([1-9][0-9]*),p=([1-9][0-9]*)"
+    r"\$([A-Za-z0-9+/]{11,})\$([A-Za-z0-9+/]{16,})"
 )
+# Policy: whoever guesses passwords has the server compare two at once, so no hash may ask for more.
+_PASSWORD_KIB, _PASSWORD_PASSES, _PASSWORD_LANES = 1024 * KIB, 100, 64
 OWN_PATHS = (
     *("api", "archive", "browse", "chat", "checksum", "docs"),
     *("download", "events", "live", "sign-in", "ui", "upload", "uploads"),
@@ -93,8 +96,13 @@ def _check_writable(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _check_auth(values: tuple[str, ...]) -> tuple[str, ...]:
-    if not all(_ACCOUNT.fullmatch(value) for value in values):
-        raise ValueError("write NAME:HASH, as fileserve hash-password NAME prints it, in single quotes")
+    for value in values:
+        hashed = _ACCOUNT.fullmatch(value)
+        if hashed is None or any(len(encoded) % 4 == 1 for encoded in hashed.groups()[3:]):
+            raise ValueError("write NAME:HASH, as fileserve hash-password NAME prints it, in single quotes")
+        kib, passes, lanes = map(int, hashed.groups()[:3])
+        if not 8 * lanes <= kib <= _PASSWORD_KIB or passes > _PASSWORD_PASSES or lanes > _PASSWORD_LANES:
+            raise ValueError("a hash asks for too much memory or time, or too little; make one with hash-password")
     names = [value.partition(":")[0] for value in values]
     if len(set(names)) < len(names):
         raise ValueError("a name stands there twice")

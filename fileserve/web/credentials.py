@@ -14,6 +14,7 @@ import asyncio
 import base64
 import binascii
 import hmac
+import logging
 import secrets
 from collections import Counter
 from collections.abc import Sequence
@@ -21,9 +22,12 @@ from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 
 from argon2 import PasswordHasher
-from argon2.exceptions import VerifyMismatchError
+from argon2.exceptions import Argon2Error, VerifyMismatchError
 
+from fileserve.storage.names import display_name
 from fileserve.web.problems import Problem
+
+log = logging.getLogger("fileserve.web")
 
 # Policy: two comparisons use 128 MiB for a moment, and no more than two cores.
 _AT_ONCE = 2
@@ -87,7 +91,8 @@ class Credentials:
         """Return whether the value of an Authorization field is that of somebody known.
 
         Raises:
-            Problem: 429 or 503, too many passwords are being compared, for the address *client* or in all.
+            Problem: 429 or 503, too many passwords are being compared, for *client* or in all; or 503, because the
+                system has no memory for it.
         """
         scheme, _, rest = authorization.partition(" ")
         match scheme.lower():
@@ -108,7 +113,11 @@ class Credentials:
         running = self._running.get((name, mark))
         if running is None:
             running = self._compare(name, password, mark, client)
-        return await asyncio.shield(running)  # who leaves does not end it for the others
+        try:
+            return await asyncio.shield(running)  # who leaves does not end it for the others
+        except (Argon2Error, MemoryError) as error:
+            log.warning("the password of %s could not be compared: %s", display_name(name.encode()), error)
+            raise _refused(HTTPStatus.SERVICE_UNAVAILABLE, "Passwords cannot be compared just now.") from error
 
     def _compare(self, name: str, password: bytes, mark: bytes, client: str | None) -> asyncio.Future[bool]:
         """Begin a comparison, which ends in a thread whether somebody waits for it or not."""
@@ -152,5 +161,5 @@ def _unmatched(hashed: str) -> str:
     return f"{head}${base64.b64encode(secrets.token_bytes(length)).decode().rstrip('=')}"
 
 
-def _refused(status: HTTPStatus) -> Problem:
-    return Problem(status, "Too many passwords are being compared.", fields={"retry-after": "1"})
+def _refused(status: HTTPStatus, detail: str = "Too many passwords are being compared.") -> Problem:
+    return Problem(status, detail, fields={"retry-after": "1"})
