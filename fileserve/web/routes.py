@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fileserve.semantics.fields import combine_fields
 from fileserve.storage.errors import Busy, StorageError
-from fileserve.storage.names import Name, parse_name
+from fileserve.storage.names import Name, parse_name, parse_new_name
 from fileserve.web.access import Action, authorize
 from fileserve.web.clients import client_of
 from fileserve.web.presence import ClientLeft
@@ -118,7 +118,8 @@ async def answer(operation: Operation, scope: Scope, receive: Receive, encoded_n
     """Return what the handler of *operation* answers, or the problem document of the error that it ended in."""
     try:
         await authorize(scope, operation.action)
-        name, trailing_slash = parse_name(encoded_name)
+        gives_name = operation.action is Action.UPLOAD
+        name, trailing_slash = (parse_new_name if gives_name else parse_name)(encoded_name)
         fields = combine_fields(scope["headers"])
         # An upload may take hours; the instant of its response is then not that of its request.
         now_ns = time.time_ns() if operation.action.changes else instant(scope)

@@ -657,7 +657,7 @@ async def test_what_is_under_way_is_never_shown(served_root: Path) -> None:
             assert b".fileserve-" not in (await client.get(path)).content, path
         for route in ("download", "checksum", "api/files", "events/tail"):
             assert (await client.get(f"/{route}/{hidden}")).status == 404
-        assert (await client.request("PUT", f"/upload/{hidden}", {"content-length": "1"}, content=[b"x"])).status == 404
+        assert (await client.request("PUT", f"/upload/{hidden}", {"content-length": "1"}, content=[b"x"])).status == 403
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])

@@ -94,9 +94,9 @@ async def test_preconditions_are_judged_before_the_content_is_read(
         pytest.param({}, "leaving", {}, 409, id="link_that_leaves"),
         pytest.param({}, "fifo", {}, 403, id="fifo"),
         pytest.param({}, ".new", {}, 403, id="hidden"),
-        pytest.param({}, ".fileserve-put-1", {}, 404, id="name_of_a_staged_file"),
+        pytest.param({}, ".fileserve-put-1", {}, 403, id="name_of_a_staged_file"),
         pytest.param(
-            {"hidden": True}, ".fileserve-put-1", {}, 404, id="name_of_a_staged_file_where_hidden_ones_are_seen"
+            {"hidden": True}, ".fileserve-put-1", {}, 403, id="name_of_a_staged_file_where_hidden_ones_are_seen"
         ),
         pytest.param({}, "a/../b", {}, 400, id="dots"),
         pytest.param({}, "new?parents=maybe", {}, 422, id="parameter_that_cannot_be_used"),
