@@ -54,7 +54,7 @@ async def authorize(scope: Scope, action: Action) -> None:
 
     Policy: everybody may read what is served, unless it is private, and may ask whether the server is up. Who is known
     may do all that the settings switch on; the operator, who sees what others read, may read it too. Where nobody can
-    be known, anybody may; the command refuses to listen so for others than this machine.
+    be known, whoever is on this machine may; the command refuses to listen so for others.
     """
     if action is Action.PROBE:
         return
@@ -143,6 +143,7 @@ async def _ask_who(scope: Scope, site: Site) -> None:
     """Return if whoever asks may change what the settings switch on."""
     if site.credentials.exist:
         return await _identify(scope, site)
+    _refuse_others(scope)
     _refuse_rebound(scope)
 
 
@@ -158,6 +159,18 @@ async def _identify(scope: Scope, site: Site) -> None:
     scheme, _, rest = authorization.partition(" ")
     if scheme.lower() == "basic" and (basic := parse_basic(rest.strip(" "))):
         scope["fileserve.user"] = basic[0]  # by which transfers are told apart
+
+
+def _refuse_others(scope: Scope) -> None:
+    """Refuse whoever is not on this machine: another server than ours may listen wherever it likes.
+
+    Policy: who has no address, on a Unix socket, is refused as well. A proxy is what listens behind such a socket, and
+    speaks for everybody. So are the made-up addresses of test clients.
+    """
+    client = scope.get("client")
+    if not client or not _is_loopback(client[0]):
+        detail = "Without a password or a token, changes are taken from this machine only; --auth and --token set them."
+        raise Problem(HTTPStatus.FORBIDDEN, detail)
 
 
 def _refuse_rebound(scope: Scope) -> None:
@@ -176,8 +189,9 @@ def _refuse_rebound(scope: Scope) -> None:
 
 
 def _is_loopback(name: str) -> bool:
+    """Say whether *name* is an address of this machine's own, which a socket for both families writes as IPv6."""
     try:
-        return ipaddress.ip_address(name).is_loopback
+        return ipaddress.ip_address(name.removeprefix("::ffff:")).is_loopback
     except ValueError:
         return False
 

@@ -22,11 +22,18 @@ BEARER = {"authorization": f"Bearer {TOKEN}"}
 CHANGES = [action for action in Action if action.changes]
 
 
-async def status_of(served_root: Path, action: Action, fields: dict[str, str], **settings: Any) -> int:
+HERE = ("127.0.0.1", 1)
+THERE = ("192.0.2.1", 1)
+Address = tuple[str, int]
+
+
+async def status_of(
+    served_root: Path, action: Action, fields: dict[str, str], client_at: Address | None = THERE, **settings: Any
+) -> int:
     """Return the status that *action* is refused with, or 200."""
     async with client_of(Settings(root=served_root, **settings)) as client:
         headers = [(name.encode(), value.encode("latin-1")) for name, value in fields.items()]
-        scope = {"type": "http", "headers": headers, "client": ("192.0.2.1", 1), "state": dict(client.state)}
+        scope = {"type": "http", "headers": headers, "client": client_at, "state": dict(client.state)}
         try:
             await authorize(scope, action)
         except Problem as problem:
@@ -41,7 +48,7 @@ async def status_of(served_root: Path, action: Action, fields: dict[str, str], *
     [
         pytest.param({}, {}, 403, id="switched_off"),
         pytest.param({"auth": (ACCOUNT,)}, RIGHT, 403, id="known_but_switched_off"),
-        pytest.param(ALL_ON, {}, 200, id="nobody_is_asked"),
+        pytest.param(ALL_ON, {}, 403, id="nobody_can_be_known"),
         pytest.param(ALL_ON | {"auth": (ACCOUNT,)}, {}, 401, id="no_credentials"),
         pytest.param(ALL_ON | {"auth": (ACCOUNT,)}, WRONG, 401, id="wrong_password"),
         pytest.param(ALL_ON | {"auth": (ACCOUNT,)}, RIGHT, 200, id="right_password"),
@@ -89,8 +96,32 @@ async def test_a_change_needs_the_switch_and_who_is_known(
 async def test_without_credentials_changes_are_taken_under_this_machine_s_own_names(
     served_root: Path, host: str, status: int
 ) -> None:
-    assert await status_of(served_root, Action.DELETE, {"host": host}, delete=True) == status
+    assert await status_of(served_root, Action.DELETE, {"host": host}, HERE, delete=True) == status
     assert await status_of(served_root, Action.DELETE, {"host": host} | BEARER, delete=True, token=TOKEN) == 200
+
+
+@pytest.mark.parametrize("action", CHANGES)
+@pytest.mark.parametrize(
+    ("client_at", "status"),
+    [
+        pytest.param(HERE, 200, id="ipv4"),
+        pytest.param(("127.8.9.10", 1), 200, id="any_of_the_loopback_network"),
+        pytest.param(("::1", 1), 200, id="ipv6"),
+        pytest.param(("::ffff:127.0.0.1", 1), 200, id="ipv4_on_a_socket_for_both"),
+        pytest.param(THERE, 403, id="another_machine"),
+        pytest.param(("::ffff:192.0.2.1", 1), 403, id="another_machine_on_a_socket_for_both"),
+        pytest.param(("2001:db8::1", 1), 403, id="another_machine_by_ipv6"),
+        pytest.param(("", 0), 403, id="empty_address"),
+        pytest.param(("testclient", 1), 403, id="no_address"),
+        pytest.param(None, 403, id="unix_socket"),
+    ],
+)
+async def test_without_credentials_changes_are_taken_from_this_machine_only(
+    served_root: Path, action: Action, client_at: Address | None, status: int
+) -> None:
+    assert await status_of(served_root, action, {"host": "localhost"}, client_at, **ALL_ON) == status
+    known = ALL_ON | {"token": TOKEN}
+    assert await status_of(served_root, action, {"host": "localhost"} | BEARER, client_at, **known) == 200
 
 
 @pytest.mark.parametrize(
