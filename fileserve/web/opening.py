@@ -67,10 +67,12 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
     tracking = Tracking(bus, settings.resume_window)
     credentials = Credentials(settings.auth, settings.token)
     writable = tuple(tuple(os.fsencode(folder.removesuffix("/")).split(b"/")) for folder in settings.writable)
-    changes = Changes(root, within=writable or ((),))
+    within = writable or ((),)
+    changes = Changes(root, within=within)
     places = Places(settings.uploads, settings.uploads_per_client, settings.retry_after)
     form_places = Places(_affordable_files(settings), MOST_FILES, settings.retry_after, "files in forms")
-    uploads = Uploads(root, open_sessions(_place_of("uploads", path, real_root)), settings.upload_expiry)
+    sessions = open_sessions(_place_of("uploads", path, real_root))
+    uploads = Uploads(root, sessions, settings.upload_expiry, within=within)
     site = Site(
         settings,
         credentials,

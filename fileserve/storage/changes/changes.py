@@ -39,6 +39,11 @@ class Changes:
         self._within = within
         self._unnamed = unnamed
 
+    @property
+    def within(self) -> tuple[Name, ...]:
+        """The directories beneath which alone names may be given and taken away; the root where that is everywhere."""
+        return self._within
+
     def allows(self, directory: Name) -> bool:
         """Say whether names in *directory* may be given and taken away at all."""
         return any(directory[: len(within)] == within for within in self._within)

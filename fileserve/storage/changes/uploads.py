@@ -92,12 +92,18 @@ def _pause(
 
 
 class Uploads:
-    """The sessions beneath *root*, each for *lifetime_s* after its last request. It closes *sessions* in the end."""
+    """The sessions beneath *root*, each for *lifetime_s* after its last request. It closes *sessions* in the end.
 
-    __slots__ = ("_lifetime_s", "_root", "_sessions", "_sums")
+    *within* are the directories beneath which alone anything is staged.
+    """
 
-    def __init__(self, root: Root, sessions: Sessions, lifetime_s: float) -> None:
+    __slots__ = ("_lifetime_s", "_root", "_sessions", "_sums", "_within")
+
+    def __init__(
+        self, root: Root, sessions: Sessions, lifetime_s: float, *, within: tuple[Name, ...] = ((),)
+    ) -> None:
         self._root = root
+        self._within = within
         self._sessions = sessions
         self._lifetime_s = lifetime_s
         self._sums: OrderedDict[str, tuple[int, Sums]] = OrderedDict()
@@ -189,7 +195,7 @@ class Uploads:
     def _begin(
         self, name: Name, need: Need, details: Mapping[str, str], client: str, limits: tuple[int, int]
     ) -> Session:
-        target = Target(self._root, name, bool(details.get("parents")))
+        target = Target(self._root, name, bool(details.get("parents")), self._within)
         staged = create(target, need)
         session = Session(secrets.token_hex(16), name, staged, need.length, self._expiry(), details)
         try:

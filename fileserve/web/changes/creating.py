@@ -4,7 +4,8 @@ tus 1.0.0: creation, creation-with-upload, creation-defer-length, concatenation.
 
 The name is the metadata's ``filename``, one component as it is, in the directory ``dir`` of the metadata, whose
 components have slashes between them; both are bytes, and go the way of every other name. ``filetype`` and whatever else
-a client writes there is kept and told, and means nothing. ``?parents`` is that of PUT.
+a client writes there is kept and told, and means nothing. ``?parents`` is that of PUT. A part, which gets no name, needs
+no ``filename``; without a ``dir``, it is kept in the first folder that may be written to.
 
 Policy: parts are deleted once they were put together. They could be used again, but they would take the room twice.
 """
@@ -29,7 +30,7 @@ __all__ = ["create"]
 
 _MOST_METADATA = 8 * 1024
 _MOST_PARTS = 64  # each holds descriptors while they are put together
-_PART = (b"part",)  # what a part is called, which never gets this name
+_PART = b"part"  # what a part is called, which never gets this name
 
 
 async def create(request: NameRequest) -> Response:
@@ -119,8 +120,11 @@ def _name(request: NameRequest, *, is_part: bool) -> Name:
         raise Problem(HTTPStatus.BAD_REQUEST, "Upload-Metadata has keys and values in base64, with commas between.")
     if not told.get("filename") and not is_part:
         raise Problem(HTTPStatus.BAD_REQUEST, "The filename in Upload-Metadata says what the file is to be called.")
-    directory = told.get("dir", b"").removesuffix(b"/")
-    return (*(directory.split(b"/") if directory else ()), told.get("filename") or _PART[0])
+    told_directory = told.get("dir", b"").removesuffix(b"/")
+    directory = tuple(told_directory.split(b"/")) if told_directory else ()
+    if is_part and not directory:
+        directory = request.site.changes.within[0]
+    return (*directory, told.get("filename") or _PART)
 
 
 def _length(request: NameRequest) -> int | None:
