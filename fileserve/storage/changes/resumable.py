@@ -4,6 +4,10 @@ It lies under a random hidden name in the directory that it is for, or the neare
 Whoever writes to it holds its lock (flock): one writer at a time, over all processes, and none after a process has
 ended, however it ended. Whoever holds it is told that another one does by ``Locked``.
 
+Policy: room is reserved for what a request brings, while it does, and given back where it did not come. What lasted
+longer would let anybody have the whole disk for a day, by beginning uploads that never come. An upload that goes on
+later may find the disk full by then; it is asked for all that is still to come.
+
 How much is there is what the file's size says after a flush: what a client is told, it never has to send again. What is
 beyond ``Session.sure`` was to be compared with a checksum when a process ended, and is cut off.
 
@@ -57,7 +61,7 @@ class ResumedDraft(Draft):
     __slots__ = ("_has_failed", "_need")
 
     def __init__(self, target: Target, need: Need, fd: int, hidden: HiddenName) -> None:
-        super().__init__(target, replace(need, digests=False), fd, hidden)
+        super().__init__(target, replace(need, length=None, digests=False), fd, hidden)
         self._need = need
         self._has_failed = False
 
@@ -70,19 +74,26 @@ class ResumedDraft(Draft):
         self._has_failed = False
 
     def begin_at(self, offset: int) -> None:
-        """Have *offset* bytes be all that is there. What comes next is written behind them."""
+        """Have *offset* bytes be all that is there, and reserved. What comes next is written behind them."""
         with self._descriptor.held() as fd, os_errors_of_changes():
             if os.fstat(fd).st_size > offset:
-                os.ftruncate(fd, offset)
                 self._sums = None
+            os.ftruncate(fd, offset)
             os.lseek(fd, offset, os.SEEK_SET)
         self.written = offset
 
     def check_room(self) -> None:
-        """Reserve room for the rest. Raises ``NoSpace``."""
+        """Raise ``NoSpace`` unless the rest fits."""
         with self._descriptor.held() as fd, os_errors_of_changes():
             check_space(fd, replace(self._need, length=(self._need.length or 0) - self.written))
-            Room(self._need).reserve(fd)
+
+    def reserve_for(self, coming: int | None) -> None:
+        """Reserve room for *coming* bytes; ``None``: as many as are still to come. Raises ``NoSpace``."""
+        self.check_room()
+        length = self._need.length if coming is None else self.written + coming
+        self._room = Room(replace(self._need, length=length))
+        with self._descriptor.held() as fd, os_errors_of_changes():
+            self._room.reserve(fd)
 
     def checksum(self, algorithm: str, start: int) -> bytes:
         """Return a digest of all bytes from *start* on, by an algorithm of hashlib's."""
@@ -107,6 +118,8 @@ class ResumedDraft(Draft):
             with self._descriptor.held() as fd, os_errors_of_changes():
                 size = os.fstat(fd).st_size
                 if not self._ended:
+                    if self._room.is_reserved:
+                        os.ftruncate(fd, size)  # which gives back what is reserved beyond
                     os.fsync(fd)
         finally:
             self.keep()
@@ -114,14 +127,13 @@ class ResumedDraft(Draft):
 
 
 def create(target: Target, need: Need) -> Staged:
-    """Make the empty file of a session for *target*, with room for what is needed; return where it is."""
+    """Make the empty file of a session for *target*, where there is room for it; return where it is."""
     target.check()
     with target.staging() as (directory, place), os_errors_of_changes():
         check_space(directory, need)
         fd, hidden = open_hidden(directory, LEFT_OPEN)
         with hidden.directory.held() as opened:
             try:
-                Room(need).reserve(fd)
                 os.fsync(fd)
                 sync_directory(opened)
                 return Staged((*place, hidden.component), os.fstat(fd).st_ino)

@@ -37,11 +37,11 @@ class Need:
 class Room:
     """The room that one file takes while it is written."""
 
-    __slots__ = ("_is_reserved", "_need", "_next")
+    __slots__ = ("_need", "_next", "is_reserved")
 
     def __init__(self, need: Need) -> None:
         self._need = need
-        self._is_reserved = need.length is not None  # a session's file had it reserved when it was begun
+        self.is_reserved = False
         self._next = 0
 
     def reserve(self, fd: int) -> None:
@@ -49,13 +49,13 @@ class Room:
 
         The disk is looked at once more behind that: of several who looked at the same time, each saw the same room.
         """
-        self._is_reserved = reserve(fd, self._need.length or 0)
-        if self._is_reserved and available(fd) < self._need.keep_free:
+        self.is_reserved = reserve(fd, self._need.length or 0)
+        if self.is_reserved and available(fd) < self._need.keep_free:
             raise NoSpace
 
     def look(self, fd: int, written: int) -> None:
         """Raise ``NoSpace`` where *written* bytes have taken what is to be kept free. It is looked at now and then."""
-        if self._is_reserved or written < self._next:
+        if self.is_reserved or written < self._next:
             return
         left = available(fd) - self._need.keep_free
         if left < 0:

@@ -46,8 +46,12 @@ class ResumedFile(StagedFile):
         self.is_verified = False
 
     async def check_room(self) -> None:
-        """Reserve room for the rest. Raises ``NoSpace``."""
+        """Raise ``NoSpace`` unless the rest fits."""
         await disk.run_change(self._resumed.check_room)
+
+    async def reserve_for(self, coming: int | None) -> None:
+        """Reserve room for *coming* bytes; ``None``: as many as are still to come. Raises ``NoSpace``."""
+        await disk.run_change(self._resumed.reserve_for, coming)
 
     async def verify(self, algorithm: str, digest: bytes) -> bool:
         """Return whether what this request brought has that digest. After ``finish``."""
@@ -99,9 +103,7 @@ class Uploads:
 
     __slots__ = ("_lifetime_s", "_root", "_sessions", "_sums", "_within")
 
-    def __init__(
-        self, root: Root, sessions: Sessions, lifetime_s: float, *, within: tuple[Name, ...] = ((),)
-    ) -> None:
+    def __init__(self, root: Root, sessions: Sessions, lifetime_s: float, *, within: tuple[Name, ...] = ((),)) -> None:
         self._root = root
         self._within = within
         self._sessions = sessions
@@ -159,6 +161,7 @@ class Uploads:
         async with AsyncExitStack() as opened:
             sources = [await opened.enter_async_context(self.resume(part, need)) for part in parts]
             whole = await opened.enter_async_context(self.resume(session, need))
+            await whole.reserve_for(need.length)
             for source in sources:
                 await whole.append(source)
 

@@ -55,6 +55,8 @@ async def append(request: NameRequest, session: Session, offset: int) -> dict[st
             if staged.offset != offset:
                 raise _conflict(staged.offset)
             _check_fits(request, session, offset + (sent or 0))
+            if sent != 0:
+                await staged.reserve_for(sent)
             await _receive(request, session, staged)
             await staged.finish()
             if checksum is not None and not await staged.verify(checksum.algorithm, checksum.digest):
