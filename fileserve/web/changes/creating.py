@@ -4,8 +4,8 @@ tus 1.0.0: creation, creation-with-upload, creation-defer-length, concatenation.
 
 The name is the metadata's ``filename``, one component as it is, in the directory ``dir`` of the metadata, whose
 components have slashes between them; both are bytes, and go the way of every other name. ``filetype`` and whatever else
-a client writes there is kept and told, and means nothing. ``?parents`` is that of PUT. A part, which gets no name, needs
-no ``filename``; without a ``dir``, it is kept in the first folder that may be written to.
+a client writes there is kept and told, and means nothing. ``?parents`` is that of PUT. A part, which gets no name,
+needs no ``filename``; without a ``dir``, it is kept in the first folder that may be written to.
 
 Policy: parts are deleted once they were put together. They could be used again, but they would take the room twice.
 """
