@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from fileserve.semantics import tus
-from fileserve.storage.errors import StorageError
+from fileserve.storage.errors import Locked, StorageError
 from fileserve.web.access import Action, authorize
 from fileserve.web.changes.appending import patch
 from fileserve.web.changes.creating import create
@@ -76,6 +76,7 @@ def _capabilities(request: NameRequest) -> Response:
 async def _tell(request: NameRequest) -> Response:
     """Tell how far an upload has come."""
     session, uploads = await find(request), request.site.uploads
+    await request.site.handover.nudge(session.id)
     offset = await uploads.offset(session)
     session = await uploads.find(session.id)
     ended: dict[str, str] = {}
@@ -92,7 +93,12 @@ async def _tell(request: NameRequest) -> Response:
 
 async def _terminate(request: NameRequest) -> Response:
     """End an upload, and delete what is there of it. One that has its name is only forgotten."""
-    await request.site.uploads.end(await find(request))
+    session, uploads = await find(request), request.site.uploads
+    try:
+        await uploads.end(session)
+    except Locked:
+        await request.site.handover.free(session.id)
+        await uploads.end(session)
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
