@@ -125,10 +125,15 @@ class Exchange:
             "unsent": self.unsent,
             "unacknowledged": partial(connection.wire.unacknowledged, self.number),
             "lost": connection.wire.loss,
+            "hang_up": self._hang_up,
             "leaving": connection.edge.leaving,
             "draining": connection.edge.draining,
         }
         return {"fileserve": own} if connection.wire.sender is None else {"fileserve": own, ZEROCOPYSEND: {}}
+
+    def _hang_up(self) -> None:
+        if self.connection.exchange is self:
+            self.connection.wire.abort(reset=False)
 
     def _client(self) -> str | None:
         client = self.cycle.scope["client"]

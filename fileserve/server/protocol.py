@@ -9,6 +9,7 @@ and ``scope["extensions"]["fileserve"]`` with these entries:
 - ``unsent``: a callable; bytes of the announced content that the connection has not taken yet, also in a region
 - ``unacknowledged``: a callable; bytes that the peer's kernel has not taken, even at the end; 0 after a next request
 - ``lost``: a callable; ``None``, or how the connection was lost: ``stalled`` (the peer took nothing) or ``left``
+- ``hang_up``: a callable; ends the connection as if the client had left it
 - ``leaving``: an `asyncio.Event`, set when balancers should turn away; each connection ends after its response
 - ``draining``: an `asyncio.Event`, set when the server has begun to shut down; streams end themselves then
 

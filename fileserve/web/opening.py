@@ -26,6 +26,7 @@ from fileserve.storage.errors import StorageError
 from fileserve.storage.index import Index
 from fileserve.storage.root import Root
 from fileserve.web.changes.forms import MOST_FILES
+from fileserve.web.changes.handover import Handover
 from fileserve.web.changes.places import Places
 from fileserve.web.changes.sweeping import end_expired, sweep_all
 from fileserve.web.credentials import Credentials
@@ -83,6 +84,7 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
         summing,
         changes,
         uploads,
+        Handover(bus, uploads),
         places,
         form_places,
         bus,

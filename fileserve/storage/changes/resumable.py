@@ -58,12 +58,18 @@ class ResumedDraft(Draft):
     *written* counts what is there; *sums* are those of all that, or ``None``.
     """
 
-    __slots__ = ("_has_failed", "_need")
+    __slots__ = ("_has_failed", "_need", "session")
 
-    def __init__(self, target: Target, need: Need, fd: int, hidden: HiddenName) -> None:
+    def __init__(self, target: Target, need: Need, session: Session, fd: int, hidden: HiddenName) -> None:
         super().__init__(target, replace(need, length=None, digests=False), fd, hidden)
         self._need = need
+        self.session = session
         self._has_failed = False
+
+    def set_session(self, session: Session) -> None:
+        """Note what the session is by now."""
+        self.session = session
+        self._need = replace(self._need, length=session.length)
 
     def write(self, chunks: Sequence[bytes | memoryview]) -> None:
         """Append *chunks*, unless writing has failed before: what comes behind a gap would be at the wrong place."""
@@ -153,7 +159,7 @@ def open_draft_of(root: Root, look: Look, need: Need, known: tuple[int, Sums] | 
     session = look()
     draft = _opened(root, session, need)
     try:
-        session = look()
+        draft.set_session(session := look())
         offset = draft.status().size if session.sure is None else min(draft.status().size, session.sure)
         draft.begin_at(offset)
         if known is not None and known[0] == offset:
@@ -202,7 +208,7 @@ def _opened(root: Root, session: Session, need: Need) -> ResumedDraft:
     directory, fd = _open(root, session.staged)
     hidden = HiddenName(Descriptor(directory), session.staged.name[-1])
     target = Target(root, session.name, bool(session.details.get("parents")))
-    draft = ResumedDraft(target, replace(need, length=session.length), fd, hidden)
+    draft = ResumedDraft(target, replace(need, length=session.length), session, fd, hidden)
     try:
         _lock(fd)
     except BaseException:

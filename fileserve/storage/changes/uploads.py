@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 
 from fileserve import disk
 from fileserve.storage.changes.resumable import ResumedDraft, create, has_its_name, open_draft_of, size_on_disk, unlink
@@ -45,9 +46,10 @@ class ResumedFile(StagedFile):
         self.sums: Sums | None = None
         self.is_verified = False
 
-    async def check_room(self) -> None:
-        """Raise ``NoSpace`` unless the rest fits."""
-        await disk.run_change(self._resumed.check_room)
+    @property
+    def session(self) -> Session:
+        """The session as it is since its file was locked."""
+        return self._resumed.session
 
     async def reserve_for(self, coming: int | None) -> None:
         """Reserve room for *coming* bytes; ``None``: as many as are still to come. Raises ``NoSpace``."""
@@ -128,9 +130,9 @@ class Uploads:
         """Return how much of an upload is on the disk. Raises ``NotFound`` when its file is gone."""
         return await disk.run_change(self._offset, session)
 
-    async def set_length(self, session: Session, length: int) -> None:
-        """Say how long an upload will be whose length was not known."""
-        await disk.run_change(self._sessions.set_length, session.id, length)
+    async def set_length(self, staged: ResumedFile, length: int) -> None:
+        """Say how long an upload will be whose length was not known. Raises ``NoSpace``."""
+        await disk.run_change(self._set_length, staged._resumed, length)
 
     @asynccontextmanager
     async def resume(self, session: Session, need: Need, *, is_checked: bool = False) -> AsyncIterator[ResumedFile]:
@@ -207,6 +209,11 @@ class Uploads:
             unlink(self._root, session)
             raise
         return session
+
+    def _set_length(self, draft: ResumedDraft, length: int) -> None:
+        draft.set_session(replace(draft.session, length=length))
+        draft.check_room()
+        self._sessions.set_length(draft.session.id, length)
 
     def _offset(self, session: Session) -> int:
         try:

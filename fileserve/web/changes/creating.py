@@ -19,7 +19,7 @@ from fileserve.semantics import tus
 from fileserve.storage.changes.sessions import Session, TooManySessions
 from fileserve.storage.errors import NotFound
 from fileserve.storage.names import Name, parse_name
-from fileserve.web.changes.appending import CONTENT_TYPE, append, checked_length, parsed_checksum
+from fileserve.web.changes.appending import CONTENT_TYPE, append, check_claims, checked_length, is_of_upload
 from fileserve.web.changes.preconditions import is_asked
 from fileserve.web.changes.receiving import content_length, too_large
 from fileserve.web.changes.sessions import PRECONDITIONS, ask, find_own, is_part, need_of, owner_of, state_fields, store
@@ -40,11 +40,11 @@ async def create(request: NameRequest) -> Response:
     urls = _parts_of(request)
     if urls is not None:
         return await _concatenate(request, urls)
-    brings_content = request.fields.get("content-type") == CONTENT_TYPE
+    brings_content = is_of_upload(request)
     if not brings_content and content_length(request) != 0:
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The first bytes of an upload come as {CONTENT_TYPE}.")
     length = _length(request)
-    parsed_checksum(request)
+    check_claims(request)
     session = await _begin(request, length)
     try:
         fields = await append(request, session, 0) if brings_content or length == 0 else None

@@ -30,6 +30,7 @@ from fileserve.storage.index import Digests
 from fileserve.storage.names import MAX_COMPONENT, Name, display_name
 from fileserve.storage.reader import OpenFile
 from fileserve.web.access import Action, authorize
+from fileserve.web.changes.claims import refuse_coding, refuse_digests
 from fileserve.web.changes.multipart import (
     Event,
     Field,
@@ -75,6 +76,9 @@ async def _store(request: NameRequest) -> Response:
     if boundary is None:
         fields = {"accept-post": "multipart/form-data"}
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Files come as multipart/form-data.", fields=fields)
+    refuse_coding(request)
+    reason = "The digest of a form is not checked; a file that has one is sent by PUT."
+    refuse_digests(request, reason, "content-digest", "repr-digest")
     settings = request.site.settings
     if settings.form_bytes and length is not None and length > settings.form_bytes:
         raise too_large("form", settings.form_bytes)

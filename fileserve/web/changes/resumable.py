@@ -1,7 +1,8 @@
 """``/uploads``: uploads that go on after a break, as tus 1.0.0 has them.
 
 Implements the core protocol and the extensions creation, creation-with-upload, creation-defer-length, expiration,
-checksum, termination and concatenation. X-HTTP-Method-Override counts, for clients that have only POST.
+checksum, termination and concatenation. X-HTTP-Method-Override counts in a POST, for clients that have only
+that; what is safe (RFC 9110 §9.2.1) stays so.
 
 Every answer says which version is spoken, refusals included; so rights are asked for here, and not in front.
 
@@ -19,7 +20,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from fileserve.semantics import tus
-from fileserve.storage.errors import StorageError
+from fileserve.storage.errors import Locked, StorageError
 from fileserve.web.access import Action, authorize
 from fileserve.web.changes.appending import patch
 from fileserve.web.changes.creating import create
@@ -34,7 +35,9 @@ _SPOKEN = {"tus-resumable": tus.VERSION}
 
 async def resumable(request: NameRequest) -> ASGIApp:
     """Answer a request for an upload, or for all of them."""
-    method = request.fields.get("x-http-method-override", request.scope["method"]).upper()
+    method = request.scope["method"]
+    if method == "POST":
+        method = request.fields.get("x-http-method-override", method).upper()
     if method == "OPTIONS":
         return _capabilities(request)
     try:
@@ -76,6 +79,7 @@ def _capabilities(request: NameRequest) -> Response:
 async def _tell(request: NameRequest) -> Response:
     """Tell how far an upload has come."""
     session, uploads = await find(request), request.site.uploads
+    await request.site.handover.nudge(session.id)
     offset = await uploads.offset(session)
     session = await uploads.find(session.id)
     ended: dict[str, str] = {}
@@ -92,7 +96,12 @@ async def _tell(request: NameRequest) -> Response:
 
 async def _terminate(request: NameRequest) -> Response:
     """End an upload, and delete what is there of it. One that has its name is only forgotten."""
-    await request.site.uploads.end(await find(request))
+    session, uploads = await find(request), request.site.uploads
+    try:
+        await uploads.end(session)
+    except Locked:
+        await request.site.handover.free(session.id)
+        await uploads.end(session)
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 

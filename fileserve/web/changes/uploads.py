@@ -13,7 +13,6 @@ from http import HTTPStatus
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from fileserve.semantics import digest
 from fileserve.semantics.digest import Algorithm
 from fileserve.storage.changes.room import Need
 from fileserve.storage.changes.writer import StagedFile
@@ -21,6 +20,7 @@ from fileserve.storage.errors import AlreadyExists, IsDirectory
 from fileserve.storage.index import Digests
 from fileserve.storage.names import display_name
 from fileserve.storage.reader import OpenFile
+from fileserve.web.changes.claims import Expected, digests_of, mismatch, refuse_coding
 from fileserve.web.changes.preconditions import check_before, check_preconditions, is_asked, precondition_failed
 from fileserve.web.changes.receiving import content_length, next_chunk, settle, too_large
 from fileserve.web.problems import Problem
@@ -29,12 +29,11 @@ from fileserve.web.site import href
 
 log = logging.getLogger("fileserve.uploads")
 
-Expected = dict[Algorithm, bytes]
-
 
 async def put(request: NameRequest) -> ASGIApp:
     """Store the content under the name: 201 where nothing had it, 204 where it takes the place of a file."""
-    expected, length, parents = _expected_digests(request), content_length(request), is_asked(request, "parents")
+    expected = digests_of(request, "content-digest", "repr-digest")  # of a whole file, they are the same
+    length, parents = content_length(request), is_asked(request, "parents")
     _check_fields(request, length)
     settings = request.site.settings
     need = Need(
@@ -81,36 +80,18 @@ async def _store(request: NameRequest, staged: StagedFile, expected: Expected) -
 
 
 def _check_fields(request: NameRequest, length: int | None) -> None:
-    """Refuse what cannot be stored as it is meant.
-
-    Policy: a content coding is refused (RFC 9110 §8.4 and §15.5.16). Stored with it, the file would be another one;
-    taken off, a small request could fill the disk.
-    """
+    """Refuse what cannot be stored as it is meant."""
     if request.trailing_slash or not request.name:
         raise Problem(HTTPStatus.CONFLICT, "The name of a file does not end in a slash.")
     if "content-range" in request.fields:  # RFC 9110 §14.5
         raise Problem(HTTPStatus.BAD_REQUEST, "A PUT stores the whole file; Content-Range is not taken.")
-    if request.fields.get("content-encoding", "identity").lower() != "identity":
-        fields = {"accept-encoding": "identity"}
-        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the file without Content-Encoding.", fields=fields)
+    refuse_coding(request)
     limit = request.site.settings.upload_bytes
     if limit and length is not None and length > limit:
         raise too_large("file", limit)
 
 
-def _expected_digests(request: NameRequest) -> Expected:
-    """Return the digests that the client says the file has; of the content and of the whole they are the same here."""
-    expected: Expected = {}
-    for name in ("content-digest", "repr-digest"):
-        digests = digest.sent(request.fields.get(name, ""))
-        if digests is None or any(expected.get(algorithm, value) != value for algorithm, value in digests.items()):
-            raise Problem(HTTPStatus.BAD_REQUEST, "Content-Digest or Repr-Digest is malformed, or they differ.")
-        expected |= digests
-    return expected
-
-
 def _check_digests(expected: Expected, digests: Digests | None) -> None:
-    """Policy: a mismatch is 400: RFC 9530 names no status, and it is the request that contradicts itself."""
     computed = {Algorithm.SHA_256: digests.sha256, Algorithm.SHA_512: digests.sha512} if digests else {}
     if any(computed.get(algorithm) != value for algorithm, value in expected.items()):
-        raise Problem(HTTPStatus.BAD_REQUEST, "The content is not what its digest says; nothing was stored.")
+        raise mismatch("nothing was stored")

@@ -1,11 +1,10 @@
 """Parts of an upload over tus: where they are kept meanwhile, and what is put together."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
 
-from tests.asgi import Client, client_of
+from tests.asgi import client_of
 from tests.web.conftest import DIGITS
 from tests.web.uploading import ask, hidden_in, metadata, patch, settings
 
