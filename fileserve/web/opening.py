@@ -124,9 +124,9 @@ def _begin_background(site: Site, place: Path | None) -> list[asyncio.Task[None]
 
     settings, uploads = site.settings, site.uploads
     work = [index_all(site, lock(".lock"))] if settings.index else []
-    if settings.upload:
+    if settings.upload or uploads.are_open():  # they expire although none are taken any more
         work.append(sweep_all(site.root, uploads, lock(".sweep")))
-        work.append(end_expired(uploads, settings.upload_expiry, lock(".expiry")))
+        work.append(end_expired(site.root, uploads, settings.upload_expiry, lock(".expiry")))
     return [asyncio.ensure_future(one) for one in work]
 
 

@@ -19,7 +19,6 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from fileserve.storage.changes.draft import Draft
@@ -198,10 +197,13 @@ def has_its_name(root: Root, session: Session) -> bool:
     return (current.status.inode, current.status.size) == (session.staged.inode, session.length)
 
 
-def unlink(root: Root, session: Session) -> None:
-    """Delete a session's file, if it is there. Raises ``Locked``."""
-    with suppress(NotFound):
+def unlink(root: Root, session: Session) -> bool:
+    """Delete a session's file, and return whether it was where it belongs. Raises ``Locked``."""
+    try:
         _opened(root, session, Need()).discard()
+    except NotFound:
+        return False
+    return True
 
 
 def _opened(root: Root, session: Session, need: Need) -> ResumedDraft:

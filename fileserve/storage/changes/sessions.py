@@ -118,6 +118,11 @@ class Sessions:
             rows = connection.execute(f"SELECT {_COLUMNS} FROM sessions WHERE expires_s <= ?", (now_s,)).fetchall()
         return [_session(row) for row in rows]
 
+    def exist(self) -> bool:
+        """Return whether any session is open, expired ones too."""
+        with self._transaction() as connection:
+            return connection.execute("SELECT 1 FROM sessions WHERE stored = 0 LIMIT 1").fetchone() is not None
+
     def has_staged(self, component: bytes) -> bool:
         """Return whether a session has a file of this hidden name, in whatever directory."""
         with self._transaction() as connection:
@@ -125,6 +130,17 @@ class Sessions:
                 "SELECT 1 FROM sessions WHERE substr(staged, -?) = ?", (len(component), component)
             ).fetchone()
         return found is not None
+
+    def follow(self, directory: Name, new: Name) -> None:
+        """Let the sessions of what is beneath *directory*, which has been moved to *new*, be of what is there now."""
+        old = (*directory, b"")
+        with self._transaction() as connection:
+            rows = connection.execute("SELECT number, name, staged FROM sessions").fetchall()
+            moved = [
+                (*(_moved(path, b"/".join(old), b"/".join((*new, b""))) for path in row[1:]), row[0]) for row in rows
+            ]
+            changed = [after for after, row in zip(moved, rows, strict=True) if after[:2] != row[1:]]
+            connection.executemany("UPDATE sessions SET name = ?, staged = ? WHERE number = ?", changed)
 
     def set_length(self, id: str, length: int) -> None:
         """Say how long an upload will be; its length counts from then on."""
@@ -164,6 +180,10 @@ class Sessions:
         except (OSError, sqlite3.Error) as error:
             _log.warning("the sessions of uploads cannot be read or written: %s", error)
             raise Busy("the sessions of uploads cannot be read just now") from error
+
+
+def _moved(path: bytes, old: bytes, new: bytes) -> bytes:
+    return new + path.removeprefix(old) if path.startswith(old) else path
 
 
 def _row(session: Session) -> tuple[object, ...]:

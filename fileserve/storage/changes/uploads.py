@@ -176,15 +176,26 @@ class Uploads:
         """Delete what is there of an upload, and forget it. Raises ``Locked``."""
         await disk.run_change(self._end, session)
 
-    def end_expired(self) -> int:
-        """End the sessions whose time is over and that nobody writes to; return how many. Blocks."""
-        count = 0
+    async def follow(self, directory: Name, new: Name) -> None:
+        """Let uploads go on beneath *new*, to where *directory* has been moved with their files."""
+        await disk.run_change(self._sessions.follow, directory, new)
+
+    def are_open(self) -> bool:
+        """Return whether there are sessions that have not ended. Blocks."""
+        return self._sessions.exist()
+
+    def end_expired(self) -> tuple[int, int]:
+        """End the sessions whose time is over and that nobody writes to. Blocks.
+
+        Returns how many that were, and of how many the file was not where it belongs: somebody has moved a directory.
+        """
+        count = lost = 0
         for session in self._sessions.expired(time.time()):
             with suppress(Locked, NotFound):
                 if self._sessions.find(session.id).expires_s <= time.time():  # nobody came back meanwhile
-                    self._end(session)
+                    lost += not self._end(session)
                     count += 1
-        return count
+        return count, lost
 
     def is_left(self, component: str, age_s: float) -> bool:
         """Return whether a hidden file of this name and age belongs to no session any more. Blocks.
@@ -222,8 +233,7 @@ class Uploads:
             if session.stored or has_its_name(self._root, session):
                 self._sessions.set_stored(session.id)
                 return session.length or 0
-            self._sessions.remove(session.id)
-            raise
+            raise  # its directory may be on its way to another name
         sure = self._sessions.find(session.id).sure
         return size if sure is None else min(size, sure)
 
@@ -232,10 +242,10 @@ class Uploads:
             self._sessions.set_sure(id, None)
         self._sessions.extend(id, self._expiry())
 
-    def _end(self, session: Session) -> None:
-        if not session.stored:
-            unlink(self._root, session)
+    def _end(self, session: Session) -> bool:
+        was_there = session.stored or unlink(self._root, session)
         self._sessions.remove(session.id)
+        return was_there
 
     def _expiry(self) -> int:
         return int(time.time() + self._lifetime_s) + 1

@@ -59,6 +59,7 @@ async def move(request: NameRequest) -> ASGIApp:
         raise
     except IsDirectory:
         raise Problem(HTTPStatus.CONFLICT, "The destination is a directory.") from None
+    await request.site.uploads.follow(request.name, new)
     if replaced:
         return Response(status_code=HTTPStatus.NO_CONTENT)
     return Response(status_code=HTTPStatus.CREATED, headers={"location": href(request.scope, "api/files", new)})

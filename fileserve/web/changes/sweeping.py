@@ -1,10 +1,14 @@
 """What is left of uploads is deleted, by one worker, behind everybody's back: after a crash, and when time is over.
 
 Once after the start all directories are looked through; from then on, sessions that expire are ended as they do.
+All are looked through again when what the start found too young is old enough, and when the file of an expired session
+is not where it belongs: somebody has moved its directory.
 """
 
 import asyncio
 import logging
+import math
+import time
 from pathlib import Path
 
 from fileserve import disk
@@ -38,21 +42,27 @@ async def sweep_all(root: Root, uploads: Uploads, lock: Path | None) -> None:
             is_wanted = False
 
 
-async def end_expired(uploads: Uploads, lifetime_s: float, lock: Path | None) -> None:
+async def end_expired(root: Root, uploads: Uploads, lifetime_s: float, lock: Path | None) -> None:
     """End the sessions that expire, in whichever worker holds *lock* at the time. Ends only when it is cancelled."""
     pause_s = min(_LONGEST_PAUSE_S, max(_SHORTEST_PAUSE_S, lifetime_s / _PAUSES))
+    sweeps_at_s = time.monotonic() + lifetime_s + pause_s
     while True:
         with held(lock) as is_ours:
             if is_ours:
-                await _end_expired(uploads)
+                is_due = time.monotonic() > sweeps_at_s
+                if await _end_expired(uploads) or is_due:
+                    sweeps_at_s = math.inf if is_due else sweeps_at_s
+                    await sweep_all(root, uploads, None)
         await asyncio.sleep(pause_s)
 
 
-async def _end_expired(uploads: Uploads) -> None:
+async def _end_expired(uploads: Uploads) -> bool:
+    """Return whether a session's file may be somewhere else."""
     try:
-        count = await disk.run_change(uploads.end_expired)
+        count, lost = await disk.run_change(uploads.end_expired)
     except StorageError as error:
         log.warning("uploads that have expired were not all deleted: %s", error)
-    else:
-        if count:
-            log.info("%d uploads have expired", count)
+        return False
+    if count:
+        log.info("%d uploads have expired", count)
+    return bool(lost)
