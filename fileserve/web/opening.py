@@ -27,6 +27,7 @@ from fileserve.storage.index import Index
 from fileserve.storage.root import Root
 from fileserve.web.changes.forms import MOST_FILES
 from fileserve.web.changes.handover import Handover
+from fileserve.web.changes.joint import JointWork
 from fileserve.web.changes.places import Places
 from fileserve.web.changes.sweeping import end_expired, sweep_all
 from fileserve.web.credentials import Credentials
@@ -69,6 +70,7 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
     credentials = Credentials(settings.auth, settings.token)
     writable = tuple(tuple(os.fsencode(folder.removesuffix("/")).split(b"/")) for folder in settings.writable)
     changes = Changes(root, within=writable or ((),))
+    concatenations = JointWork[dict[str, str]]()
     places = Places(settings.uploads, settings.uploads_per_client, settings.retry_after)
     form_places = Places(_affordable_files(settings), MOST_FILES, settings.retry_after, "files in forms")
     uploads = Uploads(root, open_sessions(_place_of("uploads", path, real_root)), settings.upload_expiry)
@@ -83,6 +85,7 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
         changes,
         uploads,
         Handover(bus, uploads),
+        concatenations,
         places,
         form_places,
         bus,
@@ -97,6 +100,7 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
             task.cancel()
         if background:
             await asyncio.wait(background)
+        await concatenations.close()
         credentials.close()
         await summing.close()
         archives.close()

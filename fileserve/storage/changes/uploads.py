@@ -103,14 +103,20 @@ class Uploads:
         self._sums: OrderedDict[str, tuple[int, Sums]] = OrderedDict()
 
     async def begin(
-        self, name: Name, need: Need, details: Mapping[str, str], client: str, limits: tuple[int, int]
+        self,
+        name: Name,
+        need: Need,
+        details: Mapping[str, str],
+        client: str,
+        limits: tuple[int, int],
+        id: str | None = None,
     ) -> Session:
         """Begin an upload that is to have *name*; *limits* are how many may be open, in all and of *client*.
 
-        Missing directories will be made where *details* have ``parents``. Raises ``TooManySessions``, ``NoSpace``,
-        ``NoDirectory`` and their like.
+        Its *id* is a new one unless it is given. Missing directories will be made where *details* have ``parents``.
+        Raises ``TooManySessions``, ``NoSpace``, ``NoDirectory`` and their like; ``Locked`` where the id is in use.
         """
-        return await disk.run_change(self._begin, name, need, details, client, limits)
+        return await disk.run_change(self._begin, name, need, details, client, limits, id or secrets.token_hex(16))
 
     async def find(self, id: str) -> Session:
         """Return a session. Raises ``NotFound``."""
@@ -187,11 +193,11 @@ class Uploads:
         self._sessions.close()
 
     def _begin(
-        self, name: Name, need: Need, details: Mapping[str, str], client: str, limits: tuple[int, int]
+        self, name: Name, need: Need, details: Mapping[str, str], client: str, limits: tuple[int, int], id: str
     ) -> Session:
         target = Target(self._root, name, bool(details.get("parents")))
         staged = create(target, need)
-        session = Session(secrets.token_hex(16), name, staged, need.length, self._expiry(), details)
+        session = Session(id, name, staged, need.length, self._expiry(), details)
         try:
             self._sessions.add(session, client, most=limits[0], most_of_client=limits[1])
         except BaseException:

@@ -22,7 +22,7 @@ from fileserve.semantics import tus
 from fileserve.storage.errors import Locked, StorageError
 from fileserve.web.access import Action, authorize
 from fileserve.web.changes.appending import patch
-from fileserve.web.changes.creating import create
+from fileserve.web.changes.concatenating import post
 from fileserve.web.changes.sessions import find, is_part, need_of, state_fields, store
 from fileserve.web.problems import Problem, allow_only, problem_of
 from fileserve.web.routes import NameRequest
@@ -103,7 +103,7 @@ async def _terminate(request: NameRequest) -> Response:
 
 
 _HANDLERS: Mapping[str, Callable[[NameRequest], Awaitable[Response]]] = {
-    "POST": create,
+    "POST": post,
     "HEAD": _tell,
     "PATCH": patch,
     "DELETE": _terminate,
