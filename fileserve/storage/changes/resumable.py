@@ -45,6 +45,7 @@ Look = Callable[[], Session]
 
 _FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _BUFFER = 1024 * 1024
+_BLOCK = 512  # bytes of what st_blocks counts, whatever the file system has
 _NO_COPIES = frozenset((errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL))
 
 
@@ -83,6 +84,13 @@ class ResumedDraft(Draft):
         with self._descriptor.held() as fd, os_errors_of_changes():
             check_space(fd, replace(self._need, length=(self._need.length or 0) - self.written))
             Room(self._need).reserve(fd)
+
+    def keep_room(self) -> None:
+        """Reserve room for the rest anew, where it is not reserved any more: what is cut off takes that along."""
+        with self._descriptor.held() as fd:
+            is_short = os.fstat(fd).st_blocks * _BLOCK < (self._need.length or 0)
+        if is_short and self.written < (self._need.length or 0):
+            self.check_room()
 
     def checksum(self, algorithm: str, start: int) -> bytes:
         """Return a digest of all bytes from *start* on, by an algorithm of hashlib's."""
@@ -136,7 +144,7 @@ def create(target: Target, need: Need) -> Staged:
 def open_draft_of(root: Root, look: Look, need: Need, known: tuple[int, Sums] | None) -> ResumedDraft:
     """Open and lock the file of a session; *known* are the sums of so many bytes, from the request before.
 
-    Raises ``Locked``, and ``NotFound`` when it is gone.
+    Raises ``Locked``, ``NotFound`` when it is gone, and ``NoSpace`` when there is no room for the rest any more.
     """
     session = look()
     draft = _opened(root, session, need)
@@ -144,6 +152,7 @@ def open_draft_of(root: Root, look: Look, need: Need, known: tuple[int, Sums] | 
         session = look()
         offset = draft.status().size if session.sure is None else min(draft.status().size, session.sure)
         draft.begin_at(offset)
+        draft.keep_room()
         if known is not None and known[0] == offset:
             draft._sums = known[1]
         elif not offset and need.digests:
