@@ -73,6 +73,7 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
     concatenations = JointWork[dict[str, str]]()
     places = Places(settings.uploads, settings.uploads_per_client, settings.retry_after)
     form_places = Places(_affordable_files(settings), MOST_FILES, settings.retry_after, "files in forms")
+    asking_places = Places(settings.uploads, settings.uploads_per_client, settings.retry_after, "questions of uploads")
     uploads = Uploads(root, open_sessions(_place_of("uploads", path, real_root)), settings.upload_expiry)
     site = Site(
         settings,
@@ -88,6 +89,7 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
         concatenations,
         places,
         form_places,
+        asking_places,
         bus,
         tracking,
     )

@@ -44,6 +44,7 @@ class Site:
     concatenations: JointWork[dict[str, str]]
     places: Places
     form_places: Places
+    asking_places: Places
     bus: Bus
     tracking: "Tracking"
 

@@ -13,6 +13,7 @@ Left out: answers to other sites' preflights (CORS).
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from http import HTTPStatus
 
 from starlette.responses import Response
@@ -44,7 +45,8 @@ async def resumable(request: NameRequest) -> ASGIApp:
         await authorize(request.scope, Action.UPLOAD)
         if method not in _HANDLERS:
             raise allow_only(*METHODS)
-        response = await _HANDLERS[method](request)
+        with nullcontext() if method == "PATCH" else request.site.asking_places.take(request.client):
+            response = await _HANDLERS[method](request)
     except StorageError as error:
         raise _spoken(problem_of(error)) from error
     except Problem as problem:

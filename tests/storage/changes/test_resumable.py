@@ -103,12 +103,25 @@ def test_without_room_nothing_is_begun(changing: Served, changing_root: Root, ne
 def test_what_one_request_has_brought_is_there_for_the_next(keep: Keep) -> None:
     kept = keep()
     assert kept.write(b"0123")[0] == 4
-    assert size_on_disk(kept.root, kept.session.staged) == 4
+    assert size_on_disk(kept.root, kept.session.staged)[0] == 4
     draft = kept.open()
     assert draft.written == 4
     draft.write([b"45"])
     assert draft.pause()[0] == 6
     assert kept.path.read_bytes() == b"012345"
+
+
+def test_what_is_known_to_be_on_the_disk_is_not_flushed_again(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, flushed, sync = keep(), [], os.fsync
+    kept.write(b"0123")
+    monkeypatch.setattr(os, "fsync", lambda fd: flushed.append(fd) or sync(fd))  # type: ignore[func-returns-value]
+    known = size_on_disk(kept.root, kept.session.staged)
+    assert size_on_disk(kept.root, kept.session.staged, known) == known
+    assert len(flushed) == 1
+    kept.write(b"45")
+    flushed.clear()
+    assert size_on_disk(kept.root, kept.session.staged, known)[0] == 6
+    assert len(flushed) == 1
 
 
 def test_sums_go_on_where_they_are_known_for_all_that_is_there(keep: Keep) -> None:
@@ -126,7 +139,7 @@ def test_one_has_it_at_a_time(keep: Keep) -> None:
     for attempt in (kept.open, lambda: unlink(kept.root, kept.session)):
         with pytest.raises(Locked):
             attempt()
-    assert size_on_disk(kept.root, kept.session.staged) == 0  # who asks is not in the way
+    assert size_on_disk(kept.root, kept.session.staged)[0] == 0  # who asks is not in the way
     draft.keep()
     kept.open()
 
