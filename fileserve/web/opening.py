@@ -27,6 +27,7 @@ from fileserve.storage.index import Index
 from fileserve.storage.root import Root
 from fileserve.web.changes.forms import MOST_FILES
 from fileserve.web.changes.handover import Handover
+from fileserve.web.changes.joint import JointWork
 from fileserve.web.changes.places import Places
 from fileserve.web.changes.sweeping import end_expired, sweep_all
 from fileserve.web.credentials import Credentials
@@ -70,8 +71,10 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
     writable = tuple(tuple(os.fsencode(folder.removesuffix("/")).split(b"/")) for folder in settings.writable)
     within = writable or ((),)
     changes = Changes(root, within=within)
+    concatenations = JointWork[dict[str, str]]()
     places = Places(settings.uploads, settings.uploads_per_client, settings.retry_after)
     form_places = Places(_affordable_files(settings), MOST_FILES, settings.retry_after, "files in forms")
+    asking_places = Places(settings.uploads, settings.uploads_per_client, settings.retry_after, "questions of uploads")
     sessions = open_sessions(_place_of("uploads", path, real_root))
     uploads = Uploads(root, sessions, settings.upload_expiry, within=within)
     site = Site(
@@ -85,8 +88,10 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
         changes,
         uploads,
         Handover(bus, uploads),
+        concatenations,
         places,
         form_places,
+        asking_places,
         bus,
         tracking,
     )
@@ -99,6 +104,7 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
             task.cancel()
         if background:
             await asyncio.wait(background)
+        await concatenations.close()
         credentials.close()
         await summing.close()
         archives.close()

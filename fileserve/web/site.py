@@ -15,6 +15,7 @@ from fileserve.storage.index import Index
 from fileserve.storage.names import Name, quote_name
 from fileserve.storage.root import Root
 from fileserve.web.changes.handover import Handover
+from fileserve.web.changes.joint import JointWork
 from fileserve.web.changes.places import Places
 from fileserve.web.credentials import Credentials
 from fileserve.web.digests.summing import Summing
@@ -40,8 +41,10 @@ class Site:
     changes: Changes
     uploads: Uploads
     handover: Handover
+    concatenations: JointWork[dict[str, str]]
     places: Places
     form_places: Places
+    asking_places: Places
     bus: Bus
     tracking: "Tracking"
 

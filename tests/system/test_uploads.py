@@ -332,8 +332,8 @@ def test_a_full_disk_is_507_and_leaves_nothing(fields: tuple[str, ...], tmp_path
             url = f"{server.url}/upload/"
             ended = run_client("curl", "-sS", *told, *fields, "-T", str(source.path), url, folder=tmp_path)
             assert ended.stdout == status, ended.stderr
+            assert wait_until(lambda: shutil.disk_usage(disk).free >= 10 * MIB, timeout_s=5)
         assert left_in(disk) == ["source-5"]
-        assert wait_until(lambda: shutil.disk_usage(disk).free >= 10 * MIB, timeout_s=5)
         assert digest(disk / "source-5") == sources[1].digest
 
 

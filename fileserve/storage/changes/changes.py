@@ -32,21 +32,16 @@ class Changes:
     name where the file system can do that.
     """
 
-    __slots__ = ("_root", "_unnamed", "_within")
+    __slots__ = ("_root", "_unnamed", "within")
 
     def __init__(self, root: Root, *, within: tuple[Name, ...] = ((),), unnamed: bool = True) -> None:
         self._root = root
-        self._within = within
+        self.within = within
         self._unnamed = unnamed
-
-    @property
-    def within(self) -> tuple[Name, ...]:
-        """The directories beneath which alone names may be given and taken away; the root where that is everywhere."""
-        return self._within
 
     def allows(self, directory: Name) -> bool:
         """Say whether names in *directory* may be given and taken away at all."""
-        return any(directory[: len(within)] == within for within in self._within)
+        return any(directory[: len(within)] == within for within in self.within)
 
     async def look(self, name: Name, *, parents: bool = False) -> OpenFile | None:
         """Open the file that has *name* now, to judge before anything is done; ``None``: nothing has it.
@@ -88,7 +83,7 @@ class Changes:
         return await disk.run_change(_move, source, target, judge, replace)
 
     def _target(self, name: Name, parents: bool = False) -> Target:
-        return Target(self._root, name, parents, self._within)
+        return Target(self._root, name, parents, self.within)
 
 
 def _close(opened: OpenFile | None) -> None:

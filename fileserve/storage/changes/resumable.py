@@ -41,10 +41,12 @@ from fileserve.storage.errors import (
 from fileserve.storage.hashing import Sums
 from fileserve.storage.root import Root
 
-__all__ = ["ResumedDraft", "create", "has_its_name", "open_draft_of", "size_on_disk", "unlink"]
+__all__ = ["Flushed", "ResumedDraft", "create", "has_its_name", "open_draft_of", "size_on_disk", "unlink"]
 
 #: Returns the session as it is now. It may be another one than before its file was locked.
 Look = Callable[[], Session]
+#: So many bytes are on the disk of what was last written to at that time, in nanoseconds since 1970.
+Flushed = tuple[int, int]
 
 _FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _BUFFER = 1024 * 1024
@@ -153,7 +155,7 @@ def create(target: Target, need: Need) -> Staged:
 def open_draft_of(root: Root, look: Look, need: Need, known: tuple[int, Sums] | None) -> ResumedDraft:
     """Open and lock the file of a session; *known* are the sums of so many bytes, from the request before.
 
-    Raises ``Locked``, and ``NotFound`` when it is gone.
+    Raises ``Locked``, ``NotFound`` when it is gone, and ``NoSpace`` when there is no room for the rest any more.
     """
     session = look()
     draft = _opened(root, session, need)
@@ -171,15 +173,19 @@ def open_draft_of(root: Root, look: Look, need: Need, known: tuple[int, Sums] | 
     return draft
 
 
-def size_on_disk(root: Root, staged: Staged) -> int:
-    """Return how much of a session's file is on the disk for good, whoever writes to it. Raises ``NotFound``."""
+def size_on_disk(root: Root, staged: Staged, known: Flushed | None = None) -> Flushed:
+    """Return how much of a session's file is on the disk for good, whoever writes to it, and when it was last written.
+
+    Nothing is flushed where that is *known* already. Raises ``NotFound``.
+    """
     directory, fd = _open(root, staged)
     os.close(directory)
     try:
         with os_errors_of_changes():
-            size = os.fstat(fd).st_size
-            os.fsync(fd)
-            return size
+            status = os.fstat(fd)
+            if known != (status.st_size, status.st_mtime_ns):
+                os.fsync(fd)
+            return status.st_size, status.st_mtime_ns
     finally:
         os.close(fd)
 

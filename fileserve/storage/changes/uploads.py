@@ -18,7 +18,15 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 
 from fileserve import disk
-from fileserve.storage.changes.resumable import ResumedDraft, create, has_its_name, open_draft_of, size_on_disk, unlink
+from fileserve.storage.changes.resumable import (
+    Flushed,
+    ResumedDraft,
+    create,
+    has_its_name,
+    open_draft_of,
+    size_on_disk,
+    unlink,
+)
 from fileserve.storage.changes.room import Need
 from fileserve.storage.changes.sessions import Session, Sessions
 from fileserve.storage.changes.target import Target
@@ -103,7 +111,7 @@ class Uploads:
     *within* are the directories beneath which alone anything is staged.
     """
 
-    __slots__ = ("_lifetime_s", "_root", "_sessions", "_sums", "_within")
+    __slots__ = ("_flushed", "_lifetime_s", "_root", "_sessions", "_sums", "_within")
 
     def __init__(self, root: Root, sessions: Sessions, lifetime_s: float, *, within: tuple[Name, ...] = ((),)) -> None:
         self._root = root
@@ -111,16 +119,23 @@ class Uploads:
         self._sessions = sessions
         self._lifetime_s = lifetime_s
         self._sums: OrderedDict[str, tuple[int, Sums]] = OrderedDict()
+        self._flushed: OrderedDict[str, Flushed] = OrderedDict()  # what was asked for, so that asking again is cheap
 
     async def begin(
-        self, name: Name, need: Need, details: Mapping[str, str], client: str, limits: tuple[int, int]
+        self,
+        name: Name,
+        need: Need,
+        details: Mapping[str, str],
+        client: str,
+        limits: tuple[int, int],
+        id: str | None = None,
     ) -> Session:
         """Begin an upload that is to have *name*; *limits* are how many may be open, in all and of *client*.
 
-        Missing directories will be made where *details* have ``parents``. Raises ``TooManySessions``, ``NoSpace``,
-        ``NoDirectory`` and their like.
+        Its *id* is a new one unless it is given. Missing directories will be made where *details* have ``parents``.
+        Raises ``TooManySessions``, ``NoSpace``, ``NoDirectory`` and their like; ``Locked`` where the id is in use.
         """
-        return await disk.run_change(self._begin, name, need, details, client, limits)
+        return await disk.run_change(self._begin, name, need, details, client, limits, id or secrets.token_hex(16))
 
     async def find(self, id: str) -> Session:
         """Return a session. Raises ``NotFound``."""
@@ -161,11 +176,13 @@ class Uploads:
     async def concatenate(self, session: Session, parts: Sequence[Session], need: Need) -> None:
         """Fill the file of *session* with all *parts*, in their order. Raises ``Locked`` and ``NoSpace``."""
         async with AsyncExitStack() as opened:
-            sources = [await opened.enter_async_context(self.resume(part, need)) for part in parts]
+            # Locked in one order: of several who want the same ones, somebody gets all of them.
+            in_order = sorted(parts, key=lambda part: part.id)
+            locked = {part.id: await opened.enter_async_context(self.resume(part, need)) for part in in_order}
             whole = await opened.enter_async_context(self.resume(session, need))
             await whole.reserve_for(need.length)
-            for source in sources:
-                await whole.append(source)
+            for part in parts:
+                await whole.append(locked[part.id])
 
     async def set_stored(self, session: Session) -> None:
         """Say that an upload has its name."""
@@ -209,11 +226,11 @@ class Uploads:
         self._sessions.close()
 
     def _begin(
-        self, name: Name, need: Need, details: Mapping[str, str], client: str, limits: tuple[int, int]
+        self, name: Name, need: Need, details: Mapping[str, str], client: str, limits: tuple[int, int], id: str
     ) -> Session:
         target = Target(self._root, name, bool(details.get("parents")), self._within)
         staged = create(target, need)
-        session = Session(secrets.token_hex(16), name, staged, need.length, self._expiry(), details)
+        session = Session(id, name, staged, need.length, self._expiry(), details)
         try:
             self._sessions.add(session, client, most=limits[0], most_of_client=limits[1])
         except BaseException:
@@ -228,14 +245,18 @@ class Uploads:
 
     def _offset(self, session: Session) -> int:
         try:
-            size = size_on_disk(self._root, session.staged)
+            flushed = size_on_disk(self._root, session.staged, self._flushed.get(session.id))
         except NotFound:
             if session.stored or has_its_name(self._root, session):
                 self._sessions.set_stored(session.id)
                 return session.length or 0
             raise  # its directory may be on its way to another name
         sure = self._sessions.find(session.id).sure
-        return size if sure is None else min(size, sure)
+        self._flushed[session.id] = flushed
+        with suppress(KeyError):  # another thread was faster
+            while len(self._flushed) > _MOST_SUMS:
+                self._flushed.popitem(last=False)
+        return flushed[0] if sure is None else min(flushed[0], sure)
 
     def _end_request(self, id: str, is_checked: bool) -> None:
         if is_checked:

@@ -14,6 +14,7 @@ Left out: answers to other sites' preflights (CORS).
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from http import HTTPStatus
 
 from starlette.responses import Response
@@ -23,7 +24,7 @@ from fileserve.semantics import tus
 from fileserve.storage.errors import Locked, StorageError
 from fileserve.web.access import Action, authorize
 from fileserve.web.changes.appending import patch
-from fileserve.web.changes.creating import create
+from fileserve.web.changes.concatenating import post
 from fileserve.web.changes.sessions import find, is_part, need_of, state_fields, store
 from fileserve.web.problems import Problem, allow_only, problem_of
 from fileserve.web.routes import NameRequest
@@ -47,7 +48,8 @@ async def resumable(request: NameRequest) -> ASGIApp:
         await authorize(request.scope, Action.UPLOAD)
         if method not in _HANDLERS:
             raise allow_only(*METHODS)
-        response = await _HANDLERS[method](request)
+        with nullcontext() if method == "PATCH" else request.site.asking_places.take(request.client):
+            response = await _HANDLERS[method](request)
     except StorageError as error:
         raise _spoken(problem_of(error)) from error
     except Problem as problem:
@@ -106,7 +108,7 @@ async def _terminate(request: NameRequest) -> Response:
 
 
 _HANDLERS: Mapping[str, Callable[[NameRequest], Awaitable[Response]]] = {
-    "POST": create,
+    "POST": post,
     "HEAD": _tell,
     "PATCH": patch,
     "DELETE": _terminate,

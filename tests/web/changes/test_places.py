@@ -11,7 +11,7 @@ from fileserve.web.changes.places import Places
 from fileserve.web.problems import Problem
 from tests.asgi import Answer, Client, client_of
 from tests.pool import settle
-from tests.web.uploading import FORM, Parts, form, open_beneath, post, settings
+from tests.web.uploading import FORM, Parts, ask, begin, form, open_beneath, post, settings
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 FILES: Parts = [(b"new-%d" % number, b"%d" % number) for number in range(4)]
@@ -118,6 +118,19 @@ async def test_a_client_is_what_the_server_counts_as_one(served_root: Path) -> N
         neighbour._scope["extensions"]["fileserve"]["client"] = lambda: "127.0.0.1"
         stranger._scope["extensions"]["fileserve"]["client"] = lambda: "127.0.0.2"
         assert [await neighbour.status(), await stranger.status(), await held.status()] == [429, 201, 201]
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 429), ("POST", 429), ("DELETE", 429), ("PATCH", 204)])
+async def test_questions_of_uploads_at_once_are_bounded_and_do_not_take_the_places_of_uploads(
+    served_root: Path, method: str, status: int
+) -> None:
+    async with client_of(settings(served_root, uploads_per_client=1)) as client:
+        url = await begin(client, 1)
+        with client.state["site"].asking_places.take("127.0.0.1"):
+            content = b"x" if method == "PATCH" else None
+            answer = await ask(client, method, "/uploads" if method == "POST" else url, content, upload_offset="0")
+        assert (answer.status, answer["tus-resumable"]) == (status, "1.0.0")
+        await ask(client, "DELETE", url)
 
 
 def test_one_form_alone_may_have_as_many_files_as_a_client() -> None:
