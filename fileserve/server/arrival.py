@@ -15,16 +15,15 @@ from collections.abc import Callable
 class Arrival:
     """Counts the bytes of an incomplete head and holds the one timer for it."""
 
-    __slots__ = ("_loop", "_on_timeout", "_possible", "_timeout_s", "_timer", "incomplete", "received", "total")
+    __slots__ = ("_loop", "_possible", "_timeout_s", "_timer", "incomplete", "received", "total")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, timeout_s: float, on_timeout: Callable[[], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, timeout_s: float) -> None:
         self.incomplete = False
         self.received = 0  # bytes of the incomplete head, or since the last content, at least
         self.total = 0  # bytes of the connection
         self._possible = 0  # the same, at most
         self._loop = loop
         self._timeout_s = timeout_s
-        self._on_timeout = on_timeout
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, count: int) -> None:
@@ -46,10 +45,13 @@ class Arrival:
         if self._timer is not None:
             self.stop_timer()
 
-    def start_timer(self) -> None:
-        """Let the time for a head run, if it does not run already."""
+    def start_timer(self, on_timeout: Callable[[], None]) -> None:
+        """Let the time for a head run, if it does not run already; *on_timeout* is called at its end.
+
+        The timer alone keeps *on_timeout*: a connection that held itself by it would be the garbage collector's.
+        """
         if self._timer is None:
-            self._timer = self._loop.call_later(self._timeout_s, self._on_timeout)
+            self._timer = self._loop.call_later(self._timeout_s, on_timeout)
 
     def stop_timer(self) -> None:
         """Stop the time."""

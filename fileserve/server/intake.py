@@ -55,7 +55,7 @@ class Intake(Connection):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.arrival = Arrival(self.loop, self.limits.head_timeout_s, self._head_is_late)
+        self.arrival = Arrival(self.loop, self.limits.head_timeout_s)
         self.exchange: Exchange | None = None  # the one being answered
         self.reading = Reading.PARSED
         self.refusal: Refusal | None = None
@@ -224,14 +224,15 @@ class Intake(Connection):
         if arrival.received > limits.header_bytes or len(self.headers) > limits.header_count:
             self.refuse(head.too_large(self.url, limits) if arrival.incomplete else Refusal.LARGE_HEAD)
         elif self.exchange is None:
-            arrival.start_timer()
+            arrival.start_timer(self.head_is_late)
 
     def _head_without_upgrade(self) -> bytes:
         method, version = self.parser.get_method(), self.parser.get_http_version().encode()
         lines = [b"%s: %s\r\n" % field for field in self.headers if field[0] != b"upgrade"]
         return b"%s %s HTTP/%s\r\n%s\r\n" % (method, self.url, version, b"".join(lines))
 
-    def _head_is_late(self) -> None:
+    def head_is_late(self) -> None:
+        """Refuse a head that takes too long; close a connection on which none has begun."""
         if self.arrival.incomplete:
             self.refuse(Refusal.SLOW_HEAD)
         else:

@@ -78,7 +78,7 @@ class Protocol(Intake):
             self.refuse(admitted)
         else:
             self.ticket = admitted
-            self.arrival.start_timer()
+            self.arrival.start_timer(self.head_is_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give back what the connection holds; tell the running request, since uvicorn tells only the newest of all."""
@@ -246,7 +246,7 @@ class Protocol(Intake):
             self.transport.close()
         elif self.arrival.incomplete:
             self._unset_keepalive_if_required()
-            self.arrival.start_timer()
+            self.arrival.start_timer(self.head_is_late)
 
     def _linger(self) -> None:
         """Say that nothing more is coming, and hear the client out for a moment. RFC 9112 §9.6.

@@ -32,7 +32,7 @@ __all__ = ["READY", "Drain", "Worker"]
 log = logging.getLogger("fileserve.server")
 
 READY = b"."
-YOUNG_OBJECTS = 10_000  # so many more objects before the garbage collector looks at the new ones; by default 700
+YOUNG_OBJECTS = 50_000  # so many more objects before the garbage collector looks at the new ones; by default 700
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 

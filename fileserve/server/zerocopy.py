@@ -118,7 +118,10 @@ class Sender:
             self._continue()
         if not region.done.done():
             self._unyielded = 0
-        await region.done
+        try:
+            await region.done
+        finally:
+            region.done = None  # its error knows this frame, and this frame the region: a circle
 
     async def _send_cold(self, region: Region) -> bool:
         """Send a few spans from a disk thread. Return whether the socket is full."""
