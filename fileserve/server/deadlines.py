@@ -16,10 +16,9 @@ T = TypeVar("T")
 
 
 class Deadlines(Generic[T]):
-    """Calls *expire* with everyone who has waited for *after_s* seconds. For the event loop's thread."""
+    """Calls *expire* with everyone whose time is over. For the event loop's thread."""
 
-    def __init__(self, after_s: float, expire: Callable[[T], None]) -> None:
-        self._after_s = after_s
+    def __init__(self, expire: Callable[[T], None]) -> None:
         self._expire = expire
         self._waiting: dict[T, float] = {}  # until when, by the loop's clock
         self._is_set = False
@@ -27,12 +26,12 @@ class Deadlines(Generic[T]):
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, waiting: T) -> None:
-        """Let the time of *waiting* run, if it does not run already."""
+    def add(self, waiting: T, after_s: float) -> None:
+        """Let the time of *waiting* run, if it does not run already: *after_s* seconds, the same for all."""
         if waiting in self._waiting:
             return
         loop = asyncio.get_running_loop()
-        self._waiting[waiting] = until_s = loop.time() + self._after_s
+        self._waiting[waiting] = until_s = loop.time() + after_s
         if not self._is_set:
             self._is_set = True
             loop.call_at(until_s, self._ring, loop)
