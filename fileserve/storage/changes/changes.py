@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from fileserve import disk
 from fileserve.storage.changes.draft import Judge
+from fileserve.storage.changes.patience import patiently
 from fileserve.storage.changes.placing import alone_in, rename_new, sync_directory
 from fileserve.storage.changes.room import Need, check_room
 from fileserve.storage.changes.target import Target
@@ -71,7 +72,7 @@ class Changes:
 
         Raises ``NotFound``, ``NotEmpty`` and their like, and what *judge* raises.
         """
-        await disk.run_change(_delete, self._target(name), judge)
+        await patiently(_delete, self._target(name), judge)
 
     async def move(self, name: Name, new: Name, judge: Judge, *, replace: bool) -> bool:
         """Rename a file, a link or a directory to *new*, and return whether that took the place of a file.
@@ -80,7 +81,7 @@ class Changes:
         unless *replace* is set and both are files; ``OtherDevice``, and what *judge* raises.
         """
         source, target = self._target(name), self._target(new)
-        return await disk.run_change(_move, source, target, judge, replace)
+        return await patiently(_move, source, target, judge, replace)
 
     def _target(self, name: Name, parents: bool = False) -> Target:
         return Target(self._root, name, parents, self.within)

@@ -17,6 +17,7 @@ from types import TracebackType
 
 from fileserve import disk
 from fileserve.storage.changes.draft import Committed, Draft, Judge, open_draft
+from fileserve.storage.changes.patience import patiently
 from fileserve.storage.changes.room import Need
 from fileserve.storage.changes.target import Target
 from fileserve.storage.changes.together import Alternatives, commit_together
@@ -41,7 +42,7 @@ async def commit_all(
     files: Sequence["StagedFile"], judge: Judge, alternatives: Alternatives | None
 ) -> list[tuple[bytes, Committed]]:
     """Give files of one directory their names, all or none, as ``commit_together`` does. After ``finish`` of each."""
-    return await disk.run_change(commit_together, [file._draft for file in files], judge, alternatives)
+    return await patiently(commit_together, [file._draft for file in files], judge, alternatives)
 
 
 class StagedFile:
@@ -89,7 +90,7 @@ class StagedFile:
 
         When the waiting task is cancelled, the file has its name or has not, and is whole in either case.
         """
-        return await disk.run_change(self._draft.commit, judge)
+        return await patiently(self._draft.commit, judge)
 
     async def settle(self, committed: Committed, grain_ms: int) -> bool:
         """Wait until another change would show in the file's times; return whether it is still what was written."""
