@@ -203,7 +203,7 @@ class Intake(Connection):
         target, fields = self.url, self.headers
         if self._are_too_large(target, fields):
             return head.too_large(target, self.limits)
-        refusal = head.examine(version, fields)
+        refusal = head.examine(version, fields) or head.examine_framing(version, fields)
         if refusal is None and self.parser.should_upgrade() and self.parser.get_method() == b"CONNECT":
             return Refusal.TUNNEL
         if refusal is None and not target.startswith(b"/"):

@@ -20,6 +20,7 @@ class Refusal(Enum):
     """A reason to refuse: status, what the client is told, and whether to come back later makes sense."""
 
     MALFORMED = 400, "The request is not well-formed HTTP/1.1.", False  # RFC 9112 §2.2, §6.3
+    OLD_FRAMING = 400, "A request of HTTP/1.0 has no Transfer-Encoding.", False  # RFC 9112 §6.1
     BAD_HOST = 400, "The request needs exactly one valid Host field.", False  # RFC 9112 §3.2
     BAD_TARGET = 400, "The request target is not one that this method can have.", False  # RFC 9112 §3.2
     SLOW_HEAD = 408, "The request head did not arrive in time.", False  # RFC 9110 §15.5.9

@@ -27,6 +27,10 @@ HOST = b"Host: test\r\n"
         pytest.param(b"GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", 400, id="host_with_an_open_bracket_3986_3.2.2"),
         pytest.param(b"GET / HTTP/1.1\r\nHost:\r\n\r\n", 400, id="host_empty_9110_4.2.1"),
         pytest.param(b"GET / HTTP/1.0\r\n\r\n", 200, id="host_missing_in_1.0"),
+        pytest.param(
+            b"PUT / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", 400, id="chunks_in_1.0_9112_6.1"
+        ),
+        pytest.param(b"GET / HTTP/1.0\r\nTransfer-Encoding: identity\r\n\r\n", 400, id="coding_in_1.0_9112_6.1"),
         pytest.param(b"GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", 200, id="host_ipv6_with_port"),
         pytest.param(b"GET / HTTP/1.1\r\nhOST:  a.example:8000 \r\n\r\n", 200, id="host_with_space_around_9112_5.1"),
         pytest.param(b"GET /\r\n\r\n", 505, id="http_0.9"),

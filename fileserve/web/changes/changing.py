@@ -11,11 +11,12 @@ from http import HTTPStatus
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from fileserve.storage.changes.draft import Judge
 from fileserve.storage.errors import AlreadyExists, IsDirectory
 from fileserve.storage.names import Name, parse_new_name
 from fileserve.storage.reader import OpenFile
 from fileserve.web.access import Action, authorize
-from fileserve.web.changes.preconditions import check_preconditions, is_asked, precondition_failed
+from fileserve.web.changes.preconditions import check_of_directory, check_preconditions, is_asked, precondition_failed
 from fileserve.web.problems import Problem
 from fileserve.web.routes import NameRequest, site_path
 from fileserve.web.site import href
@@ -25,7 +26,7 @@ _FILES = b"/api/files/"
 
 async def delete(request: NameRequest) -> ASGIApp:
     """Delete the file, the link or the empty directory: 204."""
-    await request.site.changes.delete(request.name, lambda current: check_preconditions(request, current))
+    await request.site.changes.delete(request.name, _judge_of(request))
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
@@ -46,13 +47,9 @@ async def move(request: NameRequest) -> ASGIApp:
     new, overwrites = _destination(request), request.fields.get("overwrite", "T").upper() != "F"
     if overwrites:
         await _ask_to_replace(request, new)
-
-    def judge(current: OpenFile | None) -> None:
-        check_preconditions(request, current)
-
     may_replace = overwrites and request.site.settings.replace
     try:
-        replaced = await request.site.changes.move(request.name, new, judge, replace=may_replace)
+        replaced = await request.site.changes.move(request.name, new, _judge_of(request), replace=may_replace)
     except AlreadyExists:
         if not overwrites:
             raise precondition_failed(None) from None
@@ -63,6 +60,18 @@ async def move(request: NameRequest) -> ASGIApp:
     if replaced:
         return Response(status_code=HTTPStatus.NO_CONTENT)
     return Response(status_code=HTTPStatus.CREATED, headers={"location": href(request.scope, "api/files", new)})
+
+
+def _judge_of(request: NameRequest) -> Judge:
+    """Return what judges the file that is deleted or moved; of a directory, ``None``, it is told that there is one."""
+
+    def judge(current: OpenFile | None) -> None:
+        if current is None:
+            check_of_directory(request)
+        else:
+            check_preconditions(request, current)
+
+    return judge
 
 
 async def _ask_to_replace(request: NameRequest, new: Name) -> None:
@@ -87,6 +96,8 @@ def _destination(request: NameRequest) -> Name:
         if not value.lower().startswith(("http://", "https://")) or authority != request.fields.get("host"):
             raise Problem(HTTPStatus.BAD_REQUEST, "Destination is the path of a name under /api/files/ here.")
         value = f"/{path}"
+    if not {"?", "#"}.isdisjoint(value):
+        raise Problem(HTTPStatus.BAD_REQUEST, "Destination has no query; in a name, ? is %3F and # is %23.")
     raw_path = site_path({**request.scope, "raw_path": value.encode("latin-1")})
     if not raw_path.startswith(_FILES):
         raise Problem(HTTPStatus.BAD_REQUEST, "Destination is the path of a name under /api/files/ here.")

@@ -29,6 +29,8 @@ from fileserve.web.routes import NameRequest
 __all__ = ["begin", "create", "created", "details_of", "name_of"]
 
 _MOST_METADATA = 8 * 1024
+# Policy: a row stays for a day. The metadata fit, or the URLs of 64 parts, or as many entity tags.
+_MOST_KEPT = 10 * 1024
 _PART = b"part"  # what a part is called, which never gets this name
 
 
@@ -57,6 +59,9 @@ async def begin(request: NameRequest, length: int | None, id: str | None = None)
     """
     details = details_of(request)
     name = name_of(request, details)
+    if sum(map(len, details.values())) > _MOST_KEPT:
+        detail = f"What is kept of metadata, preconditions and parts has {_MOST_KEPT} bytes at the most."
+        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
     if details.get("concat") != "partial":
         await ask(request, name, details)
     settings = request.site.settings

@@ -195,7 +195,15 @@ def alternatives(component: bytes) -> Iterator[bytes]:
     stem, dot, extension = (component, b"", b"") if component.startswith(b".") else component.partition(b".")
     for number in count(2):
         ending = b" (%d)%b%b" % (number, dot, extension)
-        yield stem[: max(1, MAX_COMPONENT - len(ending))] + ending
+        yield _cut(stem, max(1, MAX_COMPONENT - len(ending))) + ending
+
+
+def _cut(stem: bytes, most: int) -> bytes:
+    """Return at most so many bytes of *stem*, and no half character of UTF-8 at their end."""
+    end = most
+    while most < len(stem) and most - end < 3 and end > 1 and stem[end] & 0xC0 == 0x80:
+        end -= 1
+    return stem[:end]
 
 
 def _answer(request: NameRequest, stored: list[tuple[Name, Committed, str | None]]) -> Response:

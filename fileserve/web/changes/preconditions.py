@@ -15,7 +15,7 @@ from fileserve.web.describe import NS_PER_S, describe
 from fileserve.web.problems import Problem
 from fileserve.web.routes import NameRequest
 
-__all__ = ["check_before", "check_preconditions", "is_asked", "precondition_failed"]
+__all__ = ["check_before", "check_of_directory", "check_preconditions", "is_asked", "precondition_failed"]
 
 
 async def check_before(request: NameRequest, *, parents: bool) -> None:
@@ -24,7 +24,12 @@ async def check_before(request: NameRequest, *, parents: bool) -> None:
     Policy: in this order, although others ask for rights first. Who sends If-None-Match: * does not want to replace
     anything, and gets 412. With *parents* the directory may be missing.
     """
-    current = await request.site.changes.look(request.name, parents=parents)
+    try:
+        current = await request.site.changes.look(request.name, parents=parents)
+    except AlreadyExists:  # by a link that leads nowhere
+        if "if-none-match" in request.fields:
+            raise precondition_failed(None) from None
+        raise
     try:
         check_preconditions(request, current)
     finally:
@@ -46,6 +51,16 @@ def check_preconditions(request: NameRequest, current: OpenFile | None, *, may_r
         raise precondition_failed(str(representation.etag) if representation is not None else None)
     if current is not None and not may_replace:
         raise AlreadyExists
+
+
+def check_of_directory(request: NameRequest) -> None:
+    """Do the same for a directory: it is there (``*``), and has no entity tag. RFC 9110 §13.1.1, §13.1.2."""
+    if request.fields.get("if-none-match") == "*":
+        raise precondition_failed(None)
+    fields = {name: value for name, value in request.fields.items() if (name, value) != ("if-match", "*")}
+    verdict = evaluate(request.scope["method"], fields, None, time.time_ns() // NS_PER_S)
+    if verdict is not Verdict.PROCEED:
+        raise precondition_failed(None)
 
 
 def precondition_failed(etag: str | None) -> Problem:

@@ -21,6 +21,7 @@ SETTLES_MS = 100  # what an answer may wait; where times are coarser, it carries
 def content_length(request: NameRequest) -> int | None:
     """Return the length of the content; ``None`` where only its end will tell. RFC 9112 §6.3.
 
+    HTTP/1.0 knows no content without its length (RFC 1945 §7.2.2); what came until its end would be cut off unseen.
     A transfer coding under the chunks would be stored as it is; who does not understand it says 501 (§6.1).
     """
     coding = request.fields.get("transfer-encoding")
@@ -28,7 +29,10 @@ def content_length(request: NameRequest) -> int | None:
         raise Problem(HTTPStatus.NOT_IMPLEMENTED, "Of transfer codings, chunked alone is understood.")
     if coding is not None:
         return None
-    value = request.fields.get("content-length", "0")
+    value = request.fields.get("content-length")
+    if value is None and request.scope.get("http_version") == "1.0":
+        raise Problem(HTTPStatus.LENGTH_REQUIRED, "A request of HTTP/1.0 tells the length of its content.")
+    value = value or "0"
     if not value.isdecimal():
         raise Problem(HTTPStatus.BAD_REQUEST, "Content-Length is not a number.")
     if len(value.lstrip("0")) > MOST_DIGITS:

@@ -150,6 +150,18 @@ async def test_of_two_with_one_id_the_second_is_told_to_wait(uploads: Uploads, c
     assert len(hidden_in(changing)) == 1
 
 
+async def test_of_two_who_want_the_same_parts_in_another_order_one_gets_them(uploads: Uploads) -> None:
+    parts = [await begin(uploads, 0) for _ in range(4)]
+    for order in (parts, parts[::-1]):
+        wholes = [await begin(uploads, 0) for _ in range(2)]
+        wishes = (
+            uploads.concatenate(whole, wish, Need(0)) for whole, wish in zip(wholes, (order, order[::-1]), strict=True)
+        )
+        ends = await asyncio.gather(*wishes, return_exceptions=True)
+        assert None in ends
+        assert {type(end) for end in ends} <= {type(None), Locked}
+
+
 async def test_parts_become_a_whole(uploads: Uploads) -> None:
     contents = [os.urandom(MIB + 1), b"", b"end"]
     parts = []

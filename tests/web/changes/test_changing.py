@@ -35,6 +35,19 @@ async def test_a_file_or_an_empty_directory_is_deleted(changer: Client, path: st
     assert (await changer.request("DELETE", f"/api/files/{path}")).status == 404
 
 
+@pytest.mark.parametrize("fields", [{"if-match": "*"}, {"if-none-match": '"x"'}])
+async def test_a_directory_is_there_and_has_no_entity_tag(changer: Client, fields: dict[str, str]) -> None:
+    target = {"destination": "/api/files/other"}
+    assert (await changer.request("MOVE", "/api/files/folder/deeper", target | fields)).status == 201
+    assert (await changer.request("DELETE", "/api/files/other", fields)).status == 204
+
+
+async def test_a_question_mark_in_a_name_is_escaped(changer: Client, served_root: Path) -> None:
+    target = {"destination": "/api/files/q%3Fx%23f"}
+    assert (await changer.request("MOVE", "/api/files/digits.txt", target)).status == 201
+    assert (served_root / "q?x#f").read_bytes() == DIGITS
+
+
 async def test_a_directory_is_made_and_listed(changer: Client) -> None:
     answer = await changer.request("MKCOL", "/api/files/folder/new%20one")
     assert (answer.status, answer["location"]) == (201, "/api/files/folder/new%20one")
@@ -96,6 +109,10 @@ async def test_a_move_takes_the_place_of_a_file_where_that_is_allowed(
         pytest.param("MOVE", "digits.txt", {}, 400, id="no_destination"),
         pytest.param("MOVE", "digits.txt", {"destination": "new"}, 400, id="relative_destination"),
         pytest.param("MOVE", "digits.txt", {"destination": "/upload/new"}, 400, id="destination_elsewhere"),
+        pytest.param("MOVE", "digits.txt", {"destination": "/api/files/q?x=1"}, 400, id="destination_with_a_query"),
+        pytest.param("MOVE", "digits.txt", {"destination": "/api/files/q#f"}, 400, id="destination_with_a_fragment"),
+        pytest.param("DELETE", "folder/deeper", {"if-match": '"x"'}, 412, id="directories_have_no_tag_9110_13_1_1"),
+        pytest.param("DELETE", "folder/deeper", {"if-none-match": "*"}, 412, id="it_is_there_9110_13_1_2"),
         pytest.param("MOVE", "digits.txt", {"destination": "http://other/api/files/new"}, 400, id="other_host"),
         pytest.param("MOVE", "digits.txt", {"destination": "/api/files/folder"}, 409, id="over_a_directory"),
         pytest.param("MOVE", "digits.txt", {"destination": "/api/files/"}, 400, id="over_the_root"),

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -11,7 +12,7 @@ import pytest
 
 from fileserve.storage.changes import draft, placing
 from fileserve.web.changes import forms
-from fileserve.web.changes.forms import MOST_FILES
+from fileserve.web.changes.forms import MOST_FILES, alternatives
 from tests.asgi import Client, client_of
 from tests.hostile import HOSTILE
 from tests.pool import settle
@@ -215,3 +216,13 @@ async def test_a_hostile_name_stays_in_the_directory_as_its_base_name(served_roo
     assert len(list(target.iterdir())) > 20
     assert {path.name for path in (served_root / "folder").iterdir()} == {"deeper", "inner.txt"}
     assert all(path.is_file() for path in target.iterdir())
+
+
+@pytest.mark.parametrize("character", ["a", "é", "語", "😀"])
+@pytest.mark.parametrize("shift", range(4))
+def test_another_name_is_cut_between_characters(character: str, shift: int) -> None:
+    name = (b"x" * shift + character.encode() * 255)[: 255 - 4].decode(errors="ignore").encode() + b".txt"
+    for other in islice(alternatives(name), 100):
+        assert len(other) <= 255
+        assert other.decode().endswith(".txt")
+    assert len(next(islice(alternatives(b"\x80" * 300), 99, None))) >= 250  # what is no UTF-8 is cut as it is

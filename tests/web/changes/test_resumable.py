@@ -116,7 +116,10 @@ GOOD = {"upload_length": "10", "upload_metadata": NAMED}
         pytest.param({}, {"upload_metadata": "filename"}, 400, id="empty_name"),
         pytest.param({}, {"upload_metadata": "filename *"}, 400, id="metadata_that_is_none"),
         pytest.param({}, {"upload_metadata": "a " + "A" * 9000}, 413, id="too_much_metadata"),
+        pytest.param({}, {"if_none_match": '"x", ' * 2100 + '"x"'}, 413, id="too_many_preconditions"),
         pytest.param({}, _named("new", dir=b"absent"), 409, id="in_no_directory"),
+        pytest.param({}, {**_named("dangling"), "if_none_match": "*"}, 412, id="create_only_over_a_dangling_link"),
+        pytest.param({}, _named("dangling"), 409, id="over_a_dangling_link"),
         pytest.param({}, _named("new", dir=b"../outside"), 400, id="dots_in_dir"),
         pytest.param({}, _named("../outside/new"), 400, id="name_that_climbs"),
         pytest.param({}, _named("folder"), 409, id="directory"),
@@ -141,6 +144,7 @@ GOOD = {"upload_length": "10", "upload_metadata": NAMED}
 async def test_what_cannot_be_begun_is_refused_and_leaves_nothing(
     served_root: Path, changed: dict[str, Any], fields: dict[str, str | None], status: int
 ) -> None:
+    (served_root / "dangling").symlink_to("nowhere")
     async with client_of(settings(served_root, **changed)) as client:
         answer = await ask(client, "POST", "/uploads", **{**GOOD, **fields})
     assert (answer.status, answer.chunks_read) == (status, 0), answer.content
