@@ -13,7 +13,7 @@ import pytest
 
 from fileserve import Settings, disk
 from fileserve.storage.changes import draft, placing
-from tests.asgi import Client, client_of
+from tests.asgi import Answer, Client, client_of, record
 from tests.hostile import HOSTILE
 from tests.pool import settle
 from tests.web.conftest import DIGITS
@@ -385,3 +385,19 @@ async def test_what_replaces_a_file_is_not_open_to_more_readers(uploader: Client
     (served_root / "digits.txt").chmod(0o600)
     assert (await put(uploader, "/upload/digits.txt")).status == 204
     assert (served_root / "digits.txt").stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_request_of_http_1_0_without_a_length_is_411(uploader: Client, served_root: Path) -> None:
+    """RFC 1945 §7.2.2: what came until the connection ends would be cut off unseen, and an empty file be stored."""
+    answer = Answer()
+
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("nothing is read")
+
+    async def send(message: Any) -> None:
+        record(answer, message)
+
+    scope = uploader._scope("PUT", "/upload/new", {}) | {"http_version": "1.0"}
+    await uploader.app(scope, receive, send)
+    assert answer.status == 411
+    assert not (served_root / "new").exists()
