@@ -61,10 +61,12 @@ class Exchange:
             await self.app(scope, receive, self.send)
         except Disconnected:
             pass  # the connection is broken already, and that a client leaves is no news
-        except (FileEnded, asyncio.CancelledError) as error:
+        except FileEnded as error:
+            self._give_up(str(error))
+        except asyncio.CancelledError as error:
             # A cancellation is not raised on: the caller is uvicorn, which swallows it in any case, with a traceback
             # for each client of a shutdown.
-            self._give_up(str(error) or "cancelled")
+            self._abandon(str(error) or "cancelled")
         except BaseException:
             self._give_up_if_endless()
             raise
@@ -229,9 +231,14 @@ class Exchange:
         cycle.expected_content_length -= count
 
     def _give_up(self, reason: str) -> None:
-        """Break the connection of a response that has begun, and keep uvicorn from logging it once more."""
+        """Break the connection of a response that has begun; of another one, uvicorn makes an answer 500."""
+        if self.cycle.response_started:
+            self._abandon(reason)
+
+    def _abandon(self, reason: str) -> None:
+        """Break the connection of a response that will not end, and keep uvicorn from logging it once more."""
         cycle = self.cycle
-        if cycle.disconnected or cycle.response_complete or not cycle.response_started:
+        if cycle.disconnected or cycle.response_complete:
             return
         cycle.disconnected = True
         self.connection.break_off(reason, reset=self._ends_by_close)

@@ -105,6 +105,7 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
         if background:
             await asyncio.wait(background)
         await concatenations.close()
+        await uploads.settle()
         credentials.close()
         await summing.close()
         archives.close()

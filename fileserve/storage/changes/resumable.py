@@ -41,7 +41,7 @@ from fileserve.storage.errors import (
 from fileserve.storage.hashing import Sums
 from fileserve.storage.root import Root
 
-__all__ = ["Flushed", "ResumedDraft", "create", "has_its_name", "open_draft_of", "size_on_disk", "unlink"]
+__all__ = ["Flushed", "Look", "ResumedDraft", "create", "has_its_name", "open_draft_of", "size_on_disk", "unlink"]
 
 #: Returns the session as it is now. It may be another one than before its file was locked.
 Look = Callable[[], Session]

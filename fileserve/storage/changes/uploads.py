@@ -12,14 +12,15 @@ import hmac
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 
 from fileserve import disk
 from fileserve.storage.changes.resumable import (
     Flushed,
+    Look,
     ResumedDraft,
     create,
     has_its_name,
@@ -39,6 +40,7 @@ from fileserve.storage.root import Root
 __all__ = ["ResumedFile", "Uploads"]
 
 _MOST_SUMS = 1024  # half a kilobyte each
+_SETTLES_S = 10.0  # for a disk to take what has arrived
 _COPIED_AT_ONCE = 64 * 1024 * 1024  # others get their turn in the pool
 
 
@@ -111,7 +113,7 @@ class Uploads:
     *within* are the directories beneath which alone anything is staged.
     """
 
-    __slots__ = ("_flushed", "_lifetime_s", "_root", "_sessions", "_sums", "_within")
+    __slots__ = ("_flushed", "_idle", "_lifetime_s", "_root", "_sessions", "_sums", "_under_way", "_within")
 
     def __init__(self, root: Root, sessions: Sessions, lifetime_s: float, *, within: tuple[Name, ...] = ((),)) -> None:
         self._root = root
@@ -119,6 +121,8 @@ class Uploads:
         self._sessions = sessions
         self._lifetime_s = lifetime_s
         self._sums: OrderedDict[str, tuple[int, Sums]] = OrderedDict()
+        self._under_way = 0
+        self._idle = asyncio.Event()
         self._flushed: OrderedDict[str, Flushed] = OrderedDict()  # what was asked for, so that asking again is cheap
 
     async def begin(
@@ -159,6 +163,21 @@ class Uploads:
         def look() -> Session:
             return self._sessions.find(session.id)
 
+        with self._counted():
+            async with self._resumed(session, look, need, is_checked) as staged:
+                yield staged
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            self._idle.set()
+
+    @asynccontextmanager
+    async def _resumed(self, session: Session, look: Look, need: Need, is_checked: bool) -> AsyncIterator[ResumedFile]:
         known = self._sums.pop(session.id, None)
         draft = await disk.run_change(open_draft_of, self._root, look, need, known, discard=ResumedDraft.keep)
         staged = ResumedFile(draft)
@@ -220,6 +239,14 @@ class Uploads:
         Its age counts, too: where sessions are in memory, another process may know of it.
         """
         return age_s > self._lifetime_s and not self._sessions.has_staged(component.encode())
+
+    async def settle(self) -> None:
+        """Wait until no request has a session's file open. Those that were cancelled still make theirs durable."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLES_S):
+                while self._under_way:
+                    self._idle.clear()
+                    await self._idle.wait()
 
     def close(self) -> None:
         """Close the table."""

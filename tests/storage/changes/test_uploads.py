@@ -196,3 +196,26 @@ async def test_a_hidden_file_is_left_when_no_session_has_it_and_it_is_old(upload
     await uploads.end(session)
     assert uploads.is_left(hidden, 2000)
     assert not uploads.is_left(hidden, 500)
+
+
+async def test_what_was_cancelled_is_durable_before_the_table_is_closed(
+    changing_root: Root, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    uploads = Uploads(changing_root, Sessions(tmp_path / "closing.sqlite"), 1000)
+    session = await begin(uploads, 10)
+    writing, never = asyncio.Event(), asyncio.Event()
+
+    async def write() -> None:
+        async with uploads.resume(session, Need(10), is_checked=True) as staged:
+            await staged.write(b"01234")
+            writing.set()
+            await never.wait()
+
+    request = asyncio.ensure_future(write())
+    await writing.wait()
+    request.cancel()
+    await uploads.settle()
+    uploads.close()
+    await asyncio.wait((request,))
+    assert request.cancelled()
+    assert not caplog.records
