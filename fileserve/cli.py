@@ -117,6 +117,7 @@ def serve(directory: str | None, **options: Any) -> None:
         run.check_certificate(settings)
         listeners = run.listen(settings)
         run.check_exposure(settings, listeners)
+        _check_sessions(settings)
     except (SettingsError, run.CannotListen) as error:
         _refuse(str(error))
     scheme = "https" if settings.ssl_certfile else "http"
@@ -129,6 +130,13 @@ def serve(directory: str | None, **options: Any) -> None:
     except run.StartFailed as error:
         click.echo(f"fileserve: {error}", err=True)
         sys.exit(1)
+
+
+def _check_sessions(settings: Settings) -> None:
+    if settings.upload and settings.workers > 1:
+        from fileserve.web.opening import check_sessions
+
+        check_sessions(settings)
 
 
 @main.command("hash-password")
@@ -173,10 +181,17 @@ def _greeting(settings: Settings, url: str, made: str) -> str:
         f"{serves}/",
         f"download:  curl -fOJ {url}{path}",
         f"resume:    wget -c {url}{path}",
-        *([f"upload:    curl -fT FILE {url}/upload/"] if settings.upload else []),
+        *([f"upload:    {_upload_command(settings, url)}"] if settings.upload else []),
         f"watch:     {url}{link}",
     )
     return "\n  ".join(lines) + "\nCtrl-C stops it."
+
+
+def _upload_command(settings: Settings, url: str) -> str:
+    """Return a command that uploads: to a folder that may be written to, and with credentials where they are needed."""
+    shown = "-u NAME " if settings.auth else '-H "Authorization: Bearer $TOKEN" ' if settings.token else ""
+    folder = os.fsencode(settings.writable[0].removesuffix("/")).split(b"/") if settings.writable else []
+    return f"curl -fT FILE {shown}{url}/upload/{quote_name(tuple(folder))}{'/' if folder else ''}"
 
 
 def _example(settings: Settings) -> str:

@@ -88,10 +88,13 @@ def _split_lines(value: object) -> object:
     return tuple(value.splitlines()) if isinstance(value, str) else value
 
 
-def _check_writable(values: tuple[str, ...]) -> tuple[str, ...]:
+def _check_writable(values: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    root = info.data.get("root")
     for value in values:
         if value.startswith("/") or not {"", ".", ".."}.isdisjoint(value.removesuffix("/").split("/")):
             raise ValueError("write the path of a folder below the served directory, such as incoming/photos")
+        if root is not None and not (root / value).is_dir():
+            raise ValueError(f"there is no folder {value} in the served directory; make it first")
     return values
 
 
@@ -124,6 +127,12 @@ def _check_private(value: bool, info: ValidationInfo) -> bool:
 def _check_replace(value: bool, info: ValidationInfo) -> bool:
     if value and not info.data.get("upload"):
         raise ValueError("this goes with --upload")
+    return value
+
+
+def _check_existing(value: str, info: ValidationInfo) -> str:
+    if value == "replace" and not info.data.get("replace"):
+        raise ValueError("this goes with --replace")
     return value
 
 
@@ -245,7 +254,7 @@ class Settings(BaseSettings):
         description="Files of forms that a worker holds open at once, but no more than a quarter of its descriptors; "
         "more are answered 503, and more than 256 of one client 429.",
     )
-    existing: Literal["refuse", "rename", "replace"] = Field(
+    existing: Annotated[Literal["refuse", "rename", "replace"], AfterValidator(_check_existing)] = Field(
         "refuse",
         description="What becomes of a form's file whose name is taken; the form's field existing counts more.",
     )
@@ -425,6 +434,9 @@ def _refuse_unknown_variables() -> None:
             raise SettingsError(f"{variable}: there is no such setting{_suggest(variable, known)}")
 
 
+_SIZES = "write a number of bytes, such as 1000000, 64KiB or 1.5GB"
+
+
 def _explain(detail: ErrorDetails, arguments: Mapping[str, object]) -> str:
     """Say in one line which setting cannot be used, as its source spells it, and why."""
     name = str(detail["loc"][0])
@@ -436,8 +448,10 @@ def _explain(detail: ErrorDetails, arguments: Mapping[str, object]) -> str:
         source = _variable(name)
     else:
         source = f"{CONFIGURATION_FILE}: {name}"
-    message = detail["msg"].removeprefix("Value error, ")
-    given = f" (it is {str(detail['input'])!r})" if Settings.model_fields[name].repr else ""
+    message = _SIZES if detail["type"].startswith("byte_size") else detail["msg"].removeprefix("Value error, ")
+    value = detail["input"]
+    text = ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    given = f" (it is {text!r})" if Settings.model_fields[name].repr else ""
     return f"{source}: {message[:1].lower()}{message[1:]}{given}"
 
 

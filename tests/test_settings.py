@@ -118,6 +118,8 @@ def test_accounts_are_several_in_each_source(folder: Path, monkeypatch: pytest.M
 
 
 def test_folders_may_have_spaces(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "in coming").mkdir()
+    (folder / "b" / "c").mkdir(parents=True)
     settings = load_settings(root=folder, writable=["in coming", "b/c/"])
     assert settings.writable == ("in coming", "b/c/")
     for name, value in settings.to_environment().items():

@@ -16,13 +16,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from fileserve.settings import Settings
+from fileserve.settings import Settings, SettingsError
 from fileserve.storage.archives.archive import Archives
 from fileserve.storage.changes.changes import Changes
 from fileserve.storage.changes.sessions import Sessions
 from fileserve.storage.changes.uploads import Uploads
 from fileserve.storage.checksums import Checksums
-from fileserve.storage.errors import StorageError
+from fileserve.storage.errors import StorageError, Unreadable
 from fileserve.storage.index import Index
 from fileserve.storage.root import Root
 from fileserve.web.changes.forms import MOST_FILES
@@ -156,8 +156,30 @@ def _places(settings: Settings, real_root: Path) -> list[Path]:
     return [place for place in places if not place.is_relative_to(real_root)]
 
 
+def check_sessions(settings: Settings) -> None:
+    """Raise `SettingsError` where uploads could not go on: each of several workers would know only its own."""
+    root = Root(settings.root, hidden=settings.hidden)
+    try:
+        real_root = Path(os.fsdecode(root.real_path))
+        index, path = open_index(settings, real_root)
+        index.close()
+        place = _place_of("uploads", path, real_root)
+        if place is None:
+            raise Unreadable
+        Sessions(place).close()
+    except StorageError:
+        raise SettingsError(
+            "--upload with --workers needs a file that all workers can write, and the user's cache directory has no "
+            "place for one; --index-file names one outside the served directory"
+        ) from None
+    finally:
+        root.close()
+
+
 def open_sessions(path: Path | None) -> Sessions:
     """Return the sessions of uploads in *path*; in memory where that cannot be written, each worker its own."""
+    if path is None:
+        log.warning("sessions of uploads are kept in memory only; --index-file names a place for them")
     try:
         return Sessions(path)
     except StorageError as error:

@@ -45,6 +45,9 @@ RETRY_AFTER_S = 1  # what is short now, descriptors or a calm moment of a file, 
 JSON, HTML, PLAIN = "application/problem+json", "text/html", "text/plain"
 
 
+_HOW_TO_MAKE = "; MKCOL under /api/files/ makes one, and so does an upload whose URL ends in ?parents"
+
+
 class OtherStatus(IntEnum):
     """Statuses that are not HTTP's own."""
 
@@ -101,6 +104,8 @@ class Problem(Exception):
 def problem_of(error: errors.StorageError) -> Problem:
     """Return the problem that tells a client of *error*."""
     detail = errors.NotFound.sentence if isinstance(error, errors.OutsideRoot) else str(error)
+    if isinstance(error, errors.NoDirectory):
+        detail += _HOW_TO_MAKE
     status = next(STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF)
     return Problem(status, f"{detail[0].upper()}{detail[1:]}.")
 

@@ -14,6 +14,7 @@ from urllib.request import urlopen
 
 import psutil
 import pytest
+from argon2 import PasswordHasher
 
 from fileserve import Settings
 from tests.system.clients import head, run_client
@@ -65,6 +66,10 @@ def assert_refused(ended: subprocess.CompletedProcess[str], *expected: str) -> N
         pytest.param(["serve", "--root-path", "files"], ["--root-path", "files"], id="root_path_without_a_slash"),
         pytest.param(["serve", "--auth", "anna:secret"], ["--auth", "hash-password"], id="password_for_a_hash"),
         pytest.param(["serve", "--private"], ["--private", "--auth"], id="private_for_nobody"),
+        pytest.param(["serve", "--writable", "nowhere"], ["--writable", "nowhere", "make it"], id="missing_folder"),
+        pytest.param(["serve", "--writable", "../x"], ["--writable", "(it is '../x')"], id="folder_elsewhere"),
+        pytest.param(["serve", "--existing", "replace"], ["--existing", "--replace"], id="replacing_that_nobody_may"),
+        pytest.param(["serve", "--keep-free", "1e9"], ["--keep-free", "1.5GB"], id="size_in_another_notation"),
         pytest.param(["serve", "--port", "0", "--upload", "--host", "0.0.0.0"], ["--auth"], id="uploads_by_anybody"),
         pytest.param(
             ["serve", "--port", "0", "--delete", "--host", "::"], ["--delete", "--auth"], id="deletes_by_anybody"
@@ -113,6 +118,22 @@ def test_a_mistake_in_the_file_is_one_line(content: str, expected: list[str], tm
     assert_refused(run_fileserve("serve", folder=tmp_path), *expected)
 
 
+def test_workers_that_could_not_share_uploads_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The served directory holds the user's home, cache included."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    options = ("--workers", "2", "--upload")
+    ended = run_fileserve("serve", str(tmp_path), "--port", "0", *options, folder=tmp_path)
+    assert ended.returncode == USAGE_ERROR
+    assert "--index-file" in ended.stderr.splitlines()[-1]
+    (tmp_path / "served").mkdir()
+    with serving(tmp_path / "served", *options):
+        pass
+    with serving(tmp_path, *options, "--index-file", str(tmp_path.parent / f"{tmp_path.name}-index")):
+        pass
+
+
 def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -129,7 +150,27 @@ def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
 def test_changes_may_be_switched_on_where_it_is_known_who_makes_them(arguments: tuple[str, ...], root: Path) -> None:
     with serving(root, *arguments) as server:
         assert server.process.poll() is None
-        assert f"curl -fT FILE {server.url}/upload/" in server.log.read_text()
+        assert "curl -fT FILE " in server.log.read_text()
+
+
+@pytest.mark.parametrize("known", ["", "auth", "token"])
+@pytest.mark.parametrize("writable", [(), ("--writable", "new in/it", "--writable", "sub")])
+def test_the_command_that_the_greeting_tells_uploads(
+    known: str, writable: tuple[str, ...], root: Path, tmp_path: Path
+) -> None:
+    tool("curl")
+    (tmp_path / "new.bin").write_bytes(CONTENT)
+    (root / "new in" / "it").mkdir(parents=True)
+    account = f"NAME:{PasswordHasher(1, 8, 1).hash('secret')}"
+    options = {"": (), "auth": ("--auth", account), "token": ("--token", "0123456789abcdef")}[known]
+    with serving(root, "--upload", *options, *writable) as server:
+        command = re.search("upload: +(.*)", server.log.read_text())
+        assert command
+        written = command[1].replace("FILE", "new.bin").replace("-u NAME", "-u NAME:secret")
+        environment = os.environ | {"TOKEN": "0123456789abcdef"}
+        ended = subprocess.run(["sh", "-c", written], cwd=tmp_path, env=environment, timeout=TIMEOUT_S)
+    assert ended.returncode == 0, written
+    assert (root / ("new in/it" if writable else ".") / "new.bin").read_bytes() == CONTENT
 
 
 def test_a_hash_is_made_of_what_is_piped_in_and_lets_in(root: Path, tmp_path: Path) -> None:

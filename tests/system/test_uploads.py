@@ -5,6 +5,7 @@ import http.client
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -193,6 +194,24 @@ def test_a_client_that_sends_too_little_is_told_and_leaves_nothing(pieces: int, 
             connection.settimeout(20)
             assert (told or connection.recv(1000)).startswith(b"HTTP/1.1 408")
         assert left_in(root) == []
+
+
+def test_an_end_that_cuts_uploads_short_is_no_error(root: Path) -> None:
+    with serving(root, *OPTIONS, "--interrupt-timeout", "0.5") as server:
+        host, _, port = server.url.rpartition("//")[2].partition(":")
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            expecting = f"Content-Length: {10 * MIB}\r\nExpect: 100-continue"
+            connection.sendall(f"PUT /upload/new HTTP/1.1\r\nHost: localhost\r\n{expecting}\r\n\r\n".encode())
+            assert connection.recv(1000).startswith(b"HTTP/1.1 100")
+            connection.sendall(bytes(MIB))
+            server.process.send_signal(signal.SIGINT)
+            server.process.wait(20)
+            with suppress(ConnectionResetError):
+                assert connection.recv(1000) == b""
+        log = server.log.read_text()
+    assert "Traceback" not in log
+    assert "without starting response" not in log
+    assert left_in(root) == []
 
 
 @pytest.mark.parametrize("creates", [True, False], ids=["create_only", "replace"])

@@ -29,7 +29,7 @@ from fileserve.storage.errors import (
     StorageError,
     os_errors_of_changes,
 )
-from fileserve.storage.names import Name, check_name
+from fileserve.storage.names import STAGED, Name, check_name
 from fileserve.storage.reader import OpenFile
 from fileserve.storage.root import Root
 
@@ -60,7 +60,8 @@ class Target:
         try:
             check_name(self.name, self.root.hidden)
         except NotFound:
-            raise NotPermitted("names that begin with a dot are not taken") from None
+            beginning = STAGED if self.root.hidden else "a dot"
+            raise NotPermitted(f"names that begin with {beginning} are not taken") from None
         if not any(self.name[: len(directory)] == directory != self.name for directory in self.within):
             raise NotPermitted("nothing may be changed in this directory")
 

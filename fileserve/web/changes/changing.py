@@ -16,6 +16,7 @@ from fileserve.storage.errors import AlreadyExists, IsDirectory
 from fileserve.storage.names import Name, parse_new_name
 from fileserve.storage.reader import OpenFile
 from fileserve.web.access import Action, authorize
+from fileserve.web.changes.noting import as_text, note
 from fileserve.web.changes.preconditions import check_of_directory, check_preconditions, is_asked, precondition_failed
 from fileserve.web.problems import Problem
 from fileserve.web.routes import NameRequest, site_path
@@ -27,6 +28,7 @@ _FILES = b"/api/files/"
 async def delete(request: NameRequest) -> ASGIApp:
     """Delete the file, the link or the empty directory: 204."""
     await request.site.changes.delete(request.name, _judge_of(request))
+    note(request, request.name, "deleted")
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
@@ -35,6 +37,7 @@ async def make_directory(request: NameRequest) -> ASGIApp:
     if request.fields.get("content-length", "0") != "0" or "transfer-encoding" in request.fields:
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "A directory is made without content.")
     await request.site.changes.make_directory(request.name, parents=is_asked(request, "parents"))
+    note(request, request.name, "made, a directory")
     location = href(request.scope, "api/files", request.name)
     return Response(status_code=HTTPStatus.CREATED, headers={"location": location})
 
@@ -56,6 +59,7 @@ async def move(request: NameRequest) -> ASGIApp:
         raise
     except IsDirectory:
         raise Problem(HTTPStatus.CONFLICT, "The destination is a directory.") from None
+    note(request, request.name, f"moved to {as_text(new)}{', which is replaced' if replaced else ''}")
     await request.site.uploads.follow(request.name, new)
     if replaced:
         return Response(status_code=HTTPStatus.NO_CONTENT)

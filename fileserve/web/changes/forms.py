@@ -12,7 +12,6 @@ Left out: folders. The parts of a form have no paths (RFC 7578 §4.2).
 """
 
 import json
-import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -41,12 +40,11 @@ from fileserve.web.changes.multipart import (
     FormParser,
     boundary_of,
 )
+from fileserve.web.changes.noting import note
 from fileserve.web.changes.receiving import content_length, next_chunk, settle, too_large
 from fileserve.web.problems import HTML, Problem, preferred_form, problem_of
 from fileserve.web.routes import NameRequest
 from fileserve.web.site import href
-
-log = logging.getLogger("fileserve.uploads")
 
 MOST_FILES = 256  # each holds a descriptor until the form has ended; of one client no more in all its forms
 MOST_NAMES = 100  # that are tried for one file
@@ -156,7 +154,7 @@ class _Form:
         stored = await commit_all([file.staged for file in self._files], judge, others)
         names = [(*self._request.name, component) for component, _ in stored]
         for name, (_, committed) in zip(names, stored, strict=True):
-            log.info("%s stored, %d bytes", "/".join(map(display_name, name)), committed.status.size)
+            note(self._request, name, f"stored, {committed.status.size} bytes")
         return [
             (name, committed, await settle(self._request, file.staged, committed, file.digests))
             for file, name, (_, committed) in zip(self._files, names, stored, strict=True)

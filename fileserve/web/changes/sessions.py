@@ -7,7 +7,6 @@ What stood in the request that began it, preconditions included, is kept with it
 as it does for PUT: before content is read, and once more under the lock.
 """
 
-import logging
 from contextlib import suppress
 from http import HTTPStatus
 
@@ -16,8 +15,9 @@ from fileserve.storage.changes.room import Need
 from fileserve.storage.changes.sessions import Session
 from fileserve.storage.changes.uploads import ResumedFile
 from fileserve.storage.errors import AlreadyExists, IsDirectory, NotFound, StorageError
-from fileserve.storage.names import Name, display_name
+from fileserve.storage.names import Name
 from fileserve.storage.reader import OpenFile
+from fileserve.web.changes.noting import note
 from fileserve.web.changes.preconditions import check_before, check_preconditions, precondition_failed
 from fileserve.web.changes.receiving import settle
 from fileserve.web.problems import Problem
@@ -25,8 +25,6 @@ from fileserve.web.routes import NameRequest
 from fileserve.web.site import href
 
 __all__ = ["PRECONDITIONS", "ask", "find", "is_part", "need_of", "owner_of", "state_fields", "store"]
-
-log = logging.getLogger("fileserve.uploads")
 
 PRECONDITIONS = ("if-match", "if-none-match", "if-unmodified-since")
 
@@ -100,7 +98,7 @@ async def store(request: NameRequest, session: Session, staged: ResumedFile) -> 
             raise precondition_failed(None) from None
         raise
     await request.site.uploads.set_stored(session)
-    log.info("%s stored, %d bytes", "/".join(map(display_name, session.name)), committed.status.size)
+    note(request, session.name, f"stored, {committed.status.size} bytes")
     etag = await settle(put, staged, committed, digests)
     if digests is None and request.site.settings.upload_digests:
         await _hash_later(request, session.name)

@@ -7,7 +7,6 @@ from the request straight into the staged file; digests that the client sent are
 Left out: who stalls (the socket edge), forms (``forms``), and uploads that go on after a break.
 """
 
-import logging
 from http import HTTPStatus
 
 from starlette.responses import Response
@@ -18,16 +17,14 @@ from fileserve.storage.changes.room import Need
 from fileserve.storage.changes.writer import StagedFile
 from fileserve.storage.errors import AlreadyExists, IsDirectory
 from fileserve.storage.index import Digests
-from fileserve.storage.names import display_name
 from fileserve.storage.reader import OpenFile
 from fileserve.web.changes.claims import Expected, digests_of, mismatch, refuse_coding
+from fileserve.web.changes.noting import note
 from fileserve.web.changes.preconditions import check_before, check_preconditions, is_asked, precondition_failed
 from fileserve.web.changes.receiving import content_length, next_chunk, settle, too_large
 from fileserve.web.problems import Problem
 from fileserve.web.routes import NameRequest
 from fileserve.web.site import href
-
-log = logging.getLogger("fileserve.uploads")
 
 
 async def put(request: NameRequest) -> ASGIApp:
@@ -70,7 +67,7 @@ async def _store(request: NameRequest, staged: StagedFile, expected: Expected) -
         check_preconditions(request, current, may_replace=request.site.settings.replace)
 
     committed = await staged.commit(judge)
-    log.info("%s stored, %d bytes", "/".join(map(display_name, request.name)), committed.status.size)
+    note(request, request.name, f"stored, {committed.status.size} bytes")
     etag = await settle(request, staged, committed, digests)
     fields = {"etag": etag} if etag is not None else {}
     if committed.replaced:

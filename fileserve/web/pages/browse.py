@@ -18,7 +18,7 @@ from fileserve.storage.names import display_name
 from fileserve.web.describe import media_type
 from fileserve.web.files import PageQuery, list_page, modified, next_page, page_url
 from fileserve.web.pages.assets import modules
-from fileserve.web.pages.offering import Offer, offer, sign_in_href
+from fileserve.web.pages.offering import Offer, offer, places, sign_in_href
 from fileserve.web.problems import Problem
 from fileserve.web.routes import NameRequest
 from fileserve.web.site import archive_href, href
@@ -121,6 +121,7 @@ def _render(request: NameRequest, query: PageQuery, listing: Listing, offered: O
         listing=listing,
         offer=offered,
         sign_in=sign_in_href(request) if offered is None else None,
+        places=places(request),
         modules=modules("uploads/"),
         previous=page_url(request, "browse", query, max(0, listing.offset - limit)) if listing.offset else None,
         next=next_page(request, "browse", query, listing),

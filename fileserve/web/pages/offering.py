@@ -16,7 +16,7 @@ from http import HTTPStatus
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from fileserve.storage.names import Name, parse_name, quote_name
+from fileserve.storage.names import Name, display_name, parse_name, quote_name
 from fileserve.web.access import Action, may
 from fileserve.web.routes import NameRequest
 from fileserve.web.site import href
@@ -61,6 +61,15 @@ def sign_in_href(request: NameRequest) -> str | None:
     if not (site.settings.upload and site.credentials.has_passwords and site.changes.allows(request.name)):
         return None
     return f"{request.scope.get('root_path', '')}/sign-in?{quote_name(request.name)}"
+
+
+def places(request: NameRequest) -> list[tuple[str, str]]:
+    """Return the folders that take uploads, with the addresses of their pages, where this directory takes none."""
+    site = request.site
+    if not site.settings.upload or site.changes.allows(request.name):
+        return []
+    shown = [name for name in site.changes.within if site.settings.hidden or not any(c[:1] == b"." for c in name)]
+    return [("/".join(map(display_name, name)), href(request.scope, "browse", name, directory=True)) for name in shown]
 
 
 async def sign_in(request: NameRequest) -> ASGIApp:

@@ -27,7 +27,7 @@ async def test_parts_are_kept_in_the_folders_that_are_writable(
 ) -> None:
     (served_root / "other").mkdir()
     fields = {"upload_length": "10", "upload_concat": "partial", "upload_metadata": metadata(**told) or None}
-    async with client_of(settings(served_root, writable=("folder", "other2"))) as client:
+    async with client_of(settings(served_root, writable=("folder", "folder/deeper"))) as client:
         answer = await ask(client, "POST", "/uploads", **fields)
         assert answer.status == status, answer.content
         assert [path.parent for path in hidden_in(served_root)] == ([served_root / place] if place else [])

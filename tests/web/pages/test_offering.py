@@ -179,3 +179,19 @@ def test_the_tus_client_is_the_one_that_its_readme_names() -> None:
     [digest] = re.findall(r"`([0-9a-f]{64})`", readme)
     assert hashlib.sha256((UI / "vendor" / "tus.min.js").read_bytes()).hexdigest() == digest
     assert "MIT" in (UI / "vendor" / "tus.LICENSE").read_text()
+
+
+async def test_where_nothing_is_taken_the_page_tells_where_it_is(served_root: Path) -> None:
+    (served_root / "a & b").mkdir()
+    (served_root / ".kept").mkdir()
+    writable = ("folder/deeper", "a & b", ".kept")
+    told = (
+        'Files are taken in <a href="/browse/folder/deeper/">folder/deeper</a>, '
+        '<a href="/browse/a%20%26%20b/">a &amp; b</a></p>'
+    )
+    async with client_of(Settings(root=served_root, upload=True, writable=writable)) as client:
+        assert told.encode() in (await client.get("/")).content
+        assert told.encode() in (await client.get("/browse/folder/")).content
+        assert b"Files are taken in" not in (await client.get("/browse/folder/deeper/")).content
+    async with client_of(Settings(root=served_root, writable=writable)) as client:
+        assert b"Files are taken in" not in (await client.get("/")).content

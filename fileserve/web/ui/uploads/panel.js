@@ -85,6 +85,7 @@ export class Panel {
   #wayOut(upload) {
     const skip = ["Skip", () => upload.cancel()];
     if (upload.reason.is === "unreadable") return [["Choose the file", () => this.choose(upload)], skip];
+    if (upload.reason.is === "never") return [skip];
     if (upload.reason.is !== "taken") return [["Try again", () => upload.again()], skip];
     const replace = this.#site.mayReplace ? [["Replace", () => upload.replace()]] : [];
     return [["Keep both", () => upload.keepBoth()], ...replace, skip];

@@ -3,7 +3,8 @@
 import { size } from "../format.js";
 
 const LONGEST_DETAIL = 300;
-const NO_FOLDER = "There is no such directory.";
+const NO_FOLDER = "There is no such directory";
+const NO_NAME = "Names that begin with";
 const LONG_BYTES = /\b(\d{4,}) bytes\b/g;
 
 /** What the server answered, where something else than tus-js-client asked. */
@@ -24,6 +25,7 @@ export class Unreadable extends Error {}
  *   "taken":        a person says what becomes of the name
  *   "unreadable":   a person chooses the file again
  *   "refused":      a person mends something, and tries again
+ *   "never":        no trying helps
  * and `sentence`, which says it.
  */
 export function reasonOf(error) {
@@ -34,8 +36,9 @@ export function reasonOf(error) {
   if (method === "PATCH" && (status === 404 || status === 410)) return { is: "gone", sentence: "The server has forgotten this upload; it begins again." };
   if (method === "PATCH" && status === 409 && offset) return { is: "busy", sentence: "Finding out how much the server has." };
   if (status in BUSY) return { is: "busy", sentence: BUSY[status] };
-  if (status === 412 || (status === 409 && detail !== NO_FOLDER)) return { is: "taken", sentence: "The name is taken." };
+  if (status === 412 || (status === 409 && !detail.startsWith(NO_FOLDER))) return { is: "taken", sentence: "The name is taken." };
   if (status === 409) return { is: "refused", sentence: "The folder is gone. Reload the page." };
+  if (status === 403 && detail.startsWith(NO_NAME)) return { is: "never", sentence: detail };
   if (status in REFUSED) return { is: "refused", sentence: joined(REFUSED[status], detail) };
   if (status >= 500) return { is: "busy", sentence: `The server has a problem (${status}).` };
   return { is: "refused", sentence: joined(`The server does not take this (${status}).`, detail) };
