@@ -12,6 +12,7 @@ It leans on these of uvicorn's `RequestResponseCycle`: ``send``, ``disconnected`
 
 import asyncio
 import os
+import time
 from collections.abc import Container, Coroutine, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from fileserve.records import request_id
+from fileserve.server.access_log import log_request
 from fileserve.server.clients import Ticket
 from fileserve.server.clock import Instant, format_date
 from fileserve.server.writing import write_body, write_head
@@ -36,18 +39,29 @@ _LAST_MESSAGE: Message = {"type": "http.response.body", "body": b"", "more_body"
 
 
 class Exchange:
-    """One request and its response on a connection."""
+    """One request and its response on a connection, with what belongs to it: one object for each request, and no more."""
 
-    __slots__ = ("_ends_by_close", "app", "connection", "cycle", "instant", "number", "sent", "ticket")
+    __slots__ = (
+        *("_ends_by_close", "_given_id", "app", "connection", "cycle", "instant"),
+        *("number", "request_id", "sent", "status", "ticket"),
+    )
 
     def __init__(
-        self, connection: "Protocol", cycle: RequestResponseCycle, app: ASGI3Application, ticket: Ticket | None
+        self,
+        connection: "Protocol",
+        cycle: RequestResponseCycle,
+        app: ASGI3Application,
+        ticket: Ticket | None,
+        given_id: bytes | None,
     ) -> None:
         self.connection = connection
         self.cycle = cycle
         self.app = app
         self.ticket = ticket
-        self.sent = 0  # bytes of content in ordinary messages
+        self.sent = 0  # bytes of content
+        self.status = 0
+        self._given_id = given_id
+        self.request_id = next(connection.edge.request_ids) if given_id is None else given_id.decode("ascii")
         self.number = connection.wire.responses = connection.wire.responses + 1
         self.instant = Instant()
         self._ends_by_close = False
@@ -57,6 +71,7 @@ class Exchange:
         try:
             if self.cycle.disconnected:
                 return
+            request_id.set(self.request_id)  # in the context of this request's task, which ends with it
             scope["extensions"] = self._extensions()  # type: ignore[typeddict-unknown-key]
             await self.app(scope, receive, self.send)
         except Disconnected:
@@ -67,11 +82,14 @@ class Exchange:
             self._give_up(str(error) or "cancelled")
         except BaseException:
             self._give_up_if_endless()
+            self._count_failure()
             raise
         else:
             self._give_up("left unfinished by the application")
         finally:
             self._prepare_fields(())  # of the answer 500 that uvicorn may send now
+            if self.connection.logs_requests:
+                log_request(self)
             # The extension knows the exchange, which knows the scope: a circle that only the collector would undo.
             scope.pop("extensions", None)  # type: ignore[typeddict-item]
             self.connection.end(self)
@@ -90,8 +108,10 @@ class Exchange:
         elif kind == "http.response.start":
             fields = list(message.get("headers", ()))
             named = dict(fields)  # in lower case, says ASGI
-            self._prepare_start(message["status"], named)
-            is_written = write_head(self.cycle, message["status"], fields, named)
+            self.status = message["status"]
+            self._prepare_start(self.status, named)
+            is_written = write_head(self.cycle, self.status, fields, named)
+            self._count()
         elif kind == ZEROCOPYSEND and self.connection.wire.sender is not None:
             return self._send_file(self.connection.wire.sender, message)
         return _nothing() if is_written else self.cycle.send(message)
@@ -124,6 +144,7 @@ class Exchange:
             "unsent": self.unsent,
             "unacknowledged": partial(connection.wire.unacknowledged, self.number),
             "lost": connection.wire.loss,
+            "request_id": self.request_id,
             "leaving": connection.edge.leaving,
             "draining": connection.edge.draining,
         }
@@ -154,8 +175,10 @@ class Exchange:
         """
         if self.cycle.response_started:
             return
-        date = [] if b"date" in names else [(b"date", format_date(self.instant() // _NANOSECONDS))]
-        self.cycle.default_headers = date + self.connection.config.encoded_headers
+        ours = [] if b"date" in names else [(b"date", format_date(self.instant() // _NANOSECONDS))]
+        if self._given_id is not None and b"x-request-id" not in names:
+            ours.append((b"x-request-id", self._given_id))
+        self.cycle.default_headers = ours + self.connection.config.encoded_headers
 
     def _prepare_unknown_end(self) -> None:
         """Settle how a response without Content-Length ends: not at all for a client that has half-closed.
@@ -168,6 +191,19 @@ class Exchange:
         elif self.cycle.scope["http_version"] == "1.0":
             self.cycle.chunked_encoding = False
             self._ends_by_close = True
+
+    def _count(self) -> None:
+        """Count a response that begins. Its first byte leaves with its head."""
+        counts, instant = self.connection.edge.counts, self.instant
+        instant.first_s = time.perf_counter()
+        counts.responses[self.status] += 1
+        counts.waits.add(instant.first_s - instant.began_s)
+
+    def _count_failure(self) -> None:
+        """Count the 500 that uvicorn answers when the application has raised before it answered."""
+        if not self.cycle.response_started and not self.cycle.disconnected:
+            self.status = 500
+            self._count()
 
     def _prepare_body(self, message: Message) -> None:
         length = len(message.get("body", b""))
@@ -204,6 +240,7 @@ class Exchange:
             self.connection.wire.abort(reset=False)
             raise
         finally:
+            self.sent += sender.sent - begin
             self.cycle.expected_content_length += begin + count - sender.sent if not chunked else 0
         if chunked:
             self.connection.transport.write(b"\r\n")

@@ -24,7 +24,7 @@ def run(settings: Settings, listeners: list[socket.socket]) -> None:
     Raises:
         StartFailed: the workers do not start.
     """
-    set_up_logging()
+    set_up_logging(settings.log_format)
     raise_descriptor_limit()
     os.environ.update(settings.to_environment())
     if settings.workers == 1:

@@ -17,6 +17,7 @@ from fileserve.storage.root import Root
 from fileserve.web.changes.places import Places
 from fileserve.web.credentials import Credentials
 from fileserve.web.digests.summing import Summing
+from fileserve.web.metrics.counts import SiteCounts
 from fileserve.web.workers.bus import Bus
 
 if TYPE_CHECKING:  # what it tells of needs this module
@@ -41,6 +42,7 @@ class Site:
     places: Places
     bus: Bus
     tracking: "Tracking"
+    counts: SiteCounts
 
 
 def site_of(scope: Scope) -> Site:

@@ -112,6 +112,10 @@ class Uploads:
         """
         return await disk.run_change(self._begin, name, need, details, client, limits)
 
+    async def count(self) -> int:
+        """Return how many sessions are open, in all workers. Raises ``Busy``."""
+        return await disk.run(self._sessions.count)
+
     async def find(self, id: str) -> Session:
         """Return a session. Raises ``NotFound``."""
         return await disk.run(self._sessions.find, id)

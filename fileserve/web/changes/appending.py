@@ -105,7 +105,7 @@ async def _with_length(request: NameRequest, session: Session) -> Session:
 async def _receive(request: NameRequest, session: Session, staged: ResumedFile) -> None:
     more = True
     while more:
-        chunk, more = await next_chunk(request.receive)
+        chunk, more = await next_chunk(request)
         _check_fits(request, session, staged.offset + staged.size + len(chunk))
         await staged.write(chunk)
 

@@ -17,6 +17,7 @@ __all__ = ["Backlog", "End", "Others", "Piece", "Subject", "join", "read_piece"]
 
 WAITING = 1000  # subjects whose pieces wait to be told
 TOLD = 25  # of them at a time
+REQUESTS = 8  # whose ids are told of what one client takes of one representation
 
 
 class End(Enum):
@@ -55,6 +56,7 @@ class Piece:
     sent: int
     spans: tuple[Span, ...]
     end: End | None = None  # None: it is under way
+    requests: tuple[str, ...] = ()  # the last of the requests that it is of, by their ids
 
     def to_json(self) -> dict[str, Any]:
         """Return it as values that JSON has."""
@@ -67,6 +69,7 @@ class Piece:
             "sent": self.sent,
             "spans": [(span.start, span.stop) for span in self.spans],
             "end": self.end.value if self.end else None,
+            "requests": self.requests,
         }
 
 
@@ -98,6 +101,7 @@ def read_piece(values: Any) -> Piece | Others | None:
             values["sent"],
             tuple(Span(start, stop) for start, stop in values["spans"]),
             End(values["end"]) if values["end"] else None,
+            tuple(values.get("requests", ())),
         )
     except (KeyError, TypeError, ValueError):
         return None
@@ -115,6 +119,7 @@ def join(pieces: Sequence[Piece]) -> Piece:
         sum(piece.sent for piece in pieces),
         Coverage(_spans_of(pieces)).spans,
         earliest.end,
+        tuple(id for piece in pieces for id in piece.requests)[-REQUESTS:],
     )
 
 

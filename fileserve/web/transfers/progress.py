@@ -12,18 +12,21 @@ import asyncio
 import itertools
 import time
 from collections.abc import Mapping, Sequence
+from contextvars import Context
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol, TypeAlias
 
 from starlette.types import Scope
 
+from fileserve.records import request_id
 from fileserve.semantics.coverage import goes_on, taken_spans
 from fileserve.semantics.plan import ResponsePlan, Segment
 from fileserve.semantics.ranges import Span
 from fileserve.semantics.representation import Representation
 from fileserve.storage.names import Name, display_name
 from fileserve.web.transfers.account import Account, Handed
+from fileserve.web.transfers.counts import TransferCounts
 from fileserve.web.transfers.pieces import Backlog, End, Others, Piece, Subject
 
 __all__ = ["Live", "Progress", "Request", "Rhythm", "Sent", "Teller"]
@@ -92,12 +95,13 @@ UNWATCHED = Rhythm(0.25, under_way=8, ended=4, counted=4)
 class Live:
     """One response with content, until all is known of its end."""
 
-    __slots__ = ("_segments", "account", "began_s", "ended_s", "floor", "id", "is_told", "subject")
+    __slots__ = ("_segments", "account", "began_s", "ended_s", "floor", "id", "is_told", "request", "subject")
 
     def __init__(self, sent: Sent, origin: Origin, id: str) -> None:
         (request, route), plan = origin, sent.plan
         assert plan.representation is not None, "a response without content is no transfer"
         self.id = id
+        self.request = request_id.get()
         self.account = Account(request.scope, sent, plan.content_length)
         self.began_s = time.time()
         self.ended_s: float | None = None  # unless its last bytes took longer, which shows in the next turn
@@ -113,13 +117,15 @@ class Live:
         taken = self.account.taken
         ids = (self.id,) if self.is_told or end is None else ()
         first, spans = _first(self._segments), tuple(taken_spans(self._segments, taken))
-        return Piece(self.subject, ids, (self.began_s, now_s), first, self.floor, taken, spans, end)
+        requests = (self.request,) if self.request else ()
+        return Piece(self.subject, ids, (self.began_s, now_s), first, self.floor, taken, spans, end, requests)
 
 
 class Progress:
-    """The responses of this worker. *teller* is told of them; the ids begin with *worker*."""
+    """The responses of this worker. *teller* is told of them; the ids begin with *worker*; *counts* are for the metrics."""
 
     def __init__(self, teller: Teller, worker: str) -> None:
+        self.counts = TransferCounts()
         self._teller = teller
         self._ids = map(f"{worker}-{{:x}}".format, itertools.count())
         self._live: dict[Live, None] = {}  # in the order of their beginning
@@ -134,12 +140,22 @@ class Progress:
         """Whether nothing is under way or to be told, and nothing runs."""
         return self._timer is None
 
+    def under_way(self) -> dict[str, tuple[int, int]]:
+        """Return how many responses of each route are under way, and how many bytes they have taken until now."""
+        told: dict[str, tuple[int, int]] = {}
+        for live in self._live:
+            count, sent = told.get(live.subject.route, (0, 0))
+            told[live.subject.route] = count + 1, sent + live.account.taken
+        return told
+
     def note(self, sent: Sent, origin: Origin) -> None:
         """Take note of a small answer that was handed over whole."""
         if len(self._sent) < SMALL:
             self.finish(self.begin(sent, origin), End.TAKEN)
             return
-        self._backlog.count(1, sent.plan.content_length)
+        length = sent.plan.content_length
+        self._backlog.count(1, length)
+        self.counts[origin[1]].add(End.TAKEN, length, 0.0)
         if self._timer is None:
             self._wait()
 
@@ -162,7 +178,7 @@ class Progress:
         now_s = time.time()
         self._end_settled(now_s)
         for live in self._live:
-            self._backlog.add(live.piece(End.LEFT, now_s))
+            self._end(live, End.LEFT, now_s)
         self._live.clear()
         while self._backlog:
             self._tell_ended(with_others=True)
@@ -170,7 +186,9 @@ class Progress:
             self._timer.cancel()
 
     def _wait(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._rhythm.pace_s, self._take_turn)
+        # In a context of its own: what is logged in a turn is not of the request that happened to begin it.
+        loop, turn = asyncio.get_running_loop(), self._take_turn
+        self._timer = loop.call_later(self._rhythm.pace_s, turn, context=Context())
 
     @property
     def _rhythm(self) -> Rhythm:
@@ -200,9 +218,14 @@ class Progress:
                 self._sent.append(live)
                 continue
             del self._live[live]
-            self._backlog.add(live.piece(end, live.ended_s or now_s))
+            self._end(live, end, live.ended_s or now_s)
             ended.append(live)
         return ended
+
+    def _end(self, live: Live, end: End, now_s: float) -> None:
+        piece = live.piece(end, now_s)
+        self._backlog.add(piece)
+        self.counts[piece.subject.route].add(end, piece.sent, max(0.0, now_s - live.began_s))
 
     def _tell_under_way(self, ended: Sequence[Live], now_s: float) -> None:
         """Tell of all responses under way, and once more of those that were and *ended*: their rows take a moment."""
