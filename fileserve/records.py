@@ -1,18 +1,21 @@
 """Log records: what they are told with, and what must not stand in them. A leaf for server and web.
 
-A record's message can hold what a client has sent: a name, a field value. Written out as it is, a line break in it would
-begin a record of the client's own making, and an escape sequence would do what it likes with a terminal. And what
+A record's message can hold what a client has sent: a name, a field value. Written out as it is, a line break in it
+would begin a record of the client's own making, and an escape sequence would do what it likes with a terminal. And what
 proves who somebody is has no place in a log at all.
 
 Left out: where records go. ``server.logs`` writes them to standard error, ``web.streams.recording`` to the operator.
 """
 
+import itertools
 import logging
 import re
+import secrets
+from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["escape", "redact", "request_id", "values_of"]
+__all__ = ["escape", "new_request_ids", "redact", "request_id", "values_of"]
 
 CHARACTERS = 16 * 1024  # of a message with its traceback; the end of one tells most
 
@@ -26,6 +29,11 @@ _SECRETS = re.compile(
                  | (?:authorization|cookie) ["']? \s* [=:] \s* ["']? (?:(?:basic|bearer|digest) \s+)?
                  | (?:basic|bearer) \s+ (?=[^\s"']{16}) ) [^\s"'&;,]+"""
 )
+
+
+def new_request_ids() -> Iterator[str]:
+    """Return ids that no other process gives, in no time: one prefix at random, and a number."""
+    return map(f"{secrets.token_hex(6)}-{{:x}}".format, itertools.count(1))
 
 
 def escape(text: str) -> str:
@@ -44,7 +52,7 @@ def redact(text: str) -> str:
 def values_of(record: logging.LogRecord, message: str) -> dict[str, Any]:
     """Return what is told of *record*, whose *message* may have a traceback behind it, as values that JSON has.
 
-    The structured fields are those of ``extra={"fields": {…}}``. ``time`` is missing: readers differ in how they have it.
+    The structured fields are those of ``extra={"fields": {…}}``. ``time`` is missing: readers differ in its form.
     """
     message = redact(message)
     told: dict[str, Any] = {

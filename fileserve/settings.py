@@ -338,7 +338,8 @@ class Settings(BaseSettings):
     connections_per_client: int = Field(0, ge=0, description="Connections at once from one address; 0 is no limit.")
     transfers_per_client: int = Field(0, ge=0, description="Requests answered at once for one address; 0 is no limit.")
     log_format: Literal["auto", "human", "json"] = Field(
-        "auto", description="How standard error is written: lines for people on a terminal, JSON elsewhere; or one of them."
+        "auto",
+        description="How standard error is written; auto: lines for people on a terminal, JSON elsewhere.",
     )
     access_log: bool = Field(
         False, description="Log each response: method, path, status, bytes, times, client, request id, user agent."
@@ -350,7 +351,9 @@ class Settings(BaseSettings):
         "The environment keeps it from the list of processes.",
     )
     trusted_proxies: Annotated[str, AfterValidator(_check_proxies)] = Field(
-        "", description="Addresses and networks whose X-Forwarded-For and X-Request-ID count, separated by commas; unix: for --uds."
+        "",
+        description="Addresses and networks whose X-Forwarded-For and X-Request-ID count, separated by commas; "
+        "unix: for --uds.",
     )
     retry_after: int = Field(5, ge=0, description="Seconds that Retry-After asks for when a limit is reached.")
     drain_notice: float = Field(

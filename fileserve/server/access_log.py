@@ -1,8 +1,8 @@
 """``--access-log``: one record for each response, in the logger ``fileserve.access``.
 
 The target is told without its query, which may carry a token; what a client wrote is quoted and cut. Bytes are those of
-the content that the connection has taken; nginx's log or the records of transfers say what reached the client. Times are
-seconds from the request's head. Left out: heads that are refused before they are a request; the metrics count them.
+the content that the connection has taken; the records of transfers say what reached the client. Times are seconds from
+the request's head. Left out: heads that are refused before they are a request; the metrics count them.
 """
 
 import logging

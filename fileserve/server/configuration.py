@@ -18,7 +18,9 @@ def configure(settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         APPLICATION,
         factory=True,
-        http=Protocol.with_limits(limits_of(settings), zero_copy=settings.zero_copy == "auto", tuned=True, logs_requests=settings.access_log),
+        http=Protocol.with_limits(
+            limits_of(settings), zero_copy=settings.zero_copy == "auto", tuned=True, logs_requests=settings.access_log
+        ),
         ws="none",  # nothing here speaks it
         interface="asgi3",
         workers=settings.workers,

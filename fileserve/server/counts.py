@@ -30,7 +30,7 @@ class Counts:
         self.dismissed = 0
         self.stalls = 0
         self.broken_off = 0
-        self.refusals: Counter[Refusal] = Counter()
+        self.refusals: Counter[Refusal] = Counter(dict.fromkeys(Refusal, 0))
         self.responses = [0] * 1000  # by status
         self.waits = Waits()
 

@@ -7,14 +7,11 @@ is shared has this one owner.
 """
 
 import asyncio
-import itertools
-import os
-import secrets
-from collections.abc import Iterator
 from weakref import WeakKeyDictionary
 
 from uvicorn.server import ServerState
 
+from fileserve.records import new_request_ids
 from fileserve.server.clients import Proxies, Tally, Ticket, key_of
 from fileserve.server.counts import Counts
 from fileserve.server.limits import RESERVED_DESCRIPTORS, Limits
@@ -32,7 +29,7 @@ class Edge:
         self.limits = limits
         self.free_places = limits.affordable_connections()
         self.counts = Counts(self.free_places)
-        self.request_ids = _request_ids()
+        self.request_ids = new_request_ids()
         self.lingering: set[object] = set()
         self.proxies = Proxies(limits.trusted_proxies)
         self.connections_by_client = Tally(limits.connections_per_client)
@@ -84,11 +81,6 @@ class Edge:
         self.leaving.set()
         self.draining.set()
         self.rests.close()
-
-
-def _request_ids() -> Iterator[str]:
-    """Return ids for requests, which no other process makes: a request without one is looked for in all logs."""
-    return map(f"{os.getpid():x}-{secrets.token_hex(4)}-{{:x}}".format, itertools.count(1))
 
 
 _edges: WeakKeyDictionary[ServerState, Edge] = WeakKeyDictionary()

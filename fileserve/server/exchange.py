@@ -39,7 +39,7 @@ _LAST_MESSAGE: Message = {"type": "http.response.body", "body": b"", "more_body"
 
 
 class Exchange:
-    """One request and its response on a connection, with what belongs to it: one object for each request, and no more."""
+    """One request and its response on a connection, with all that belongs to it: a second object would cost time."""
 
     __slots__ = (
         *("_ends_by_close", "_given_id", "app", "connection", "cycle", "instant"),

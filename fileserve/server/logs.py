@@ -50,12 +50,12 @@ class HumanLines(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s")
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
+    def formatMessage(self, record: logging.LogRecord) -> str:
         """Return the first line: the message, whatever stands in it, and the request that it is of."""
         id = getattr(record, "request_id", "") or request_id.get()
         return redact(escape(super().formatMessage(record))) + (f" (request {escape(id)})" if id else "")
 
-    def formatException(self, ei: object) -> str:  # noqa: N802
+    def formatException(self, ei: object) -> str:
         """Return the traceback, indented."""
         lines = super().formatException(ei).splitlines()  # type: ignore[arg-type]
         return "\n".join("    " + redact(escape(line)) for line in lines)

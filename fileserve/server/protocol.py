@@ -13,7 +13,7 @@ and ``scope["extensions"]["fileserve"]`` with these entries:
 - ``request_id``: what the request is called in logs: by the X-Request-ID of a trusted proxy, else by us
 
 Where the peer is a trusted proxy, ``client`` and ``scheme`` of the scope are those that it forwards, and its
-X-Request-ID goes back with the answer. What the edge counts is in the lifespan's state, see `counts`. Each override says
+X-Request-ID goes back with the answer. What the edge counts is in the lifespan's state (`counts`). Each override says
 what of uvicorn it leans on; `tests/server/test_contract.py` fails when that changes. Longer than other modules, because
 it is one class of overrides. Left out: HTTP/2.
 """

@@ -35,7 +35,7 @@ _CLOSE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """*files* that were hashed whole, *bytes* read for that; files that are being read, and that wait in the background."""
+    """*files* hashed whole and *bytes* read for that; files *running* now, and *waiting* in the background."""
 
     files: int = 0
     bytes: int = 0
@@ -43,7 +43,7 @@ class Figures:
     waiting: int = 0
 
     def after(self, computation: Computation) -> "Figures":
-        """Return the figures with a computation that has ended; one that found its digests in the index read nothing."""
+        """Return the figures with *computation*, which has ended. One whose digests were in the index read nothing."""
         is_whole = computation.done.exception() is None and computation.hashed == computation.size
         return Figures(self.files + is_whole, self.bytes + computation.hashed)
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 import fileserve
+from fileserve.records import new_request_ids, request_id
 from fileserve.settings import Settings, load_settings
 from fileserve.storage.archives.archive import Format
 from fileserve.web import operations
@@ -80,13 +81,23 @@ class Application(FastAPI):
             for prefix, handler in ASKED_WITHIN.items()
             for method in ("GET", "HEAD")
         }
-        self._entrance = NameRoutes(super().__call__, NAME_ROUTES, asked_within | CHANGES)
+        self._request_ids = new_request_ids()
+        self.server_state: dict[str, Any] = {}  # of the lifespan, which server and application share
+        self._entrance = NameRoutes(self._answer_others, NAME_ROUTES, asked_within | CHANGES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request: those for names here, every other by FastAPI."""
         if self._published_under:
             scope["root_path"] = self._published_under
+        if "fileserve" not in scope.get("extensions", ()):  # our server gives each request an id itself
+            request_id.set(next(self._request_ids))
         await self._entrance(scope, receive, send)
+
+    async def _answer_others(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            self.server_state = scope.get("state", {})
+            self._request_ids = new_request_ids()  # a server may have forked since the application was made
+        await super().__call__(scope, receive, send)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -95,7 +106,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        async with open_site(chosen) as site:
+        state = app.server_state if isinstance(app, Application) else {}
+        async with open_site(chosen, state) as site:
             yield {"site": site}
 
     app = Application(

@@ -11,9 +11,10 @@ import asyncio
 import hashlib
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from fileserve.settings import Settings
 from fileserve.storage.archives.archive import Archives
@@ -29,6 +30,9 @@ from fileserve.web.changes.sweeping import end_expired, sweep_all
 from fileserve.web.credentials import Credentials
 from fileserve.web.digests.indexing import index_all
 from fileserve.web.digests.summing import Summing
+from fileserve.web.metrics.counts import SiteCounts
+from fileserve.web.metrics.measuring import Measuring, Parts
+from fileserve.web.readiness import Readiness
 from fileserve.web.site import Site
 from fileserve.web.streams.recording import recording
 from fileserve.web.transfers.tracking import Tracking
@@ -38,8 +42,8 @@ log = logging.getLogger("fileserve.index")
 
 
 @asynccontextmanager
-async def open_site(settings: Settings) -> AsyncIterator[Site]:
-    """Open what *settings* ask for; close it when the block ends."""
+async def open_site(settings: Settings, state: Mapping[str, Any]) -> AsyncIterator[Site]:
+    """Open what *settings* ask for; close it when the block ends. *state* is the lifespan's (ASGI)."""
     root = Root(settings.root, hidden=settings.hidden)
     real_root = Path(os.fsdecode(root.real_path))
     index, path = open_index(settings, real_root)
@@ -65,8 +69,14 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
     changes = Changes(root, within=writable or ((),))
     places = Places(settings.uploads, settings.uploads_per_client, settings.retry_after)
     uploads = Uploads(root, open_sessions(_place_of("uploads", path, real_root)), settings.upload_expiry)
+    counts = SiteCounts()
+    counted = _place_of("metrics", path, real_root)
+    parts = Parts(tracking, checksums, places, counts)
     site = Site(
-        settings, credentials, root, index, checksums, archives, summing, changes, uploads, places, bus, tracking
+        *(settings, credentials, root, index, checksums, archives, summing, changes, uploads, places, bus, tracking),
+        counts,
+        Readiness(root.check, index.check),
+        Measuring(parts, state, counted and counted.with_suffix(".counts")),
     )
     background = _begin_background(site, path)
     try:
@@ -82,6 +92,7 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
         archives.close()
         await checksums.close()
         await tracking.close()
+        await site.measuring.close()
         await bus.close()
         uploads.close()
         index.close()

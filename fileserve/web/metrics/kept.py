@@ -12,7 +12,6 @@ place anew and begins with what it knows. Left out: what the numbers mean, and w
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -22,7 +21,7 @@ from typing import Any
 __all__ = ["Kept", "Numbers", "Snapshot", "add"]
 
 #: By family, and in it by what tells one number from another.
-Numbers = Mapping[str, Mapping[str, float]]
+Numbers = dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +56,11 @@ class Kept:
         beside.write_text(json.dumps({"counters": add(self._before, counters), "gauges": gauges}))
         os.replace(beside, path)
 
-    def read_all(self) -> Iterator[Snapshot]:
-        """Yield what all workers have written, also those that are gone."""
-        for path in sorted(self._directory.glob("*.json")):
-            if path.stem.isdecimal():
-                snapshot = self._read(int(path.stem))
-                yield snapshot if self._lives(snapshot.worker) else Snapshot(snapshot.worker, snapshot.counters, {})
+    def read_all(self) -> list[Snapshot]:
+        """Return what all workers have written, also those that are gone."""
+        numbers = sorted(int(path.stem) for path in self._directory.glob("*.json") if path.stem.isdecimal())
+        written = map(self._read, numbers)
+        return [one if self._lives(one.worker) else Snapshot(one.worker, one.counters, {}) for one in written]
 
     def close(self) -> None:
         """Leave the place to somebody else."""
@@ -111,7 +109,7 @@ class Kept:
         return self._directory / f"{number}{ending}"
 
 
-def add(one: Numbers, other: Numbers) -> dict[str, dict[str, float]]:
+def add(one: Numbers, other: Numbers) -> Numbers:
     """Return the sums of what is called alike."""
     total = {family: dict(numbers) for family, numbers in one.items()}
     for family, numbers in other.items():

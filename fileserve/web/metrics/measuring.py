@@ -13,16 +13,18 @@ import logging
 import os
 import resource
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from fileserve import disk
+from fileserve.storage.checksums import Checksums
+from fileserve.web.changes.places import Places
+from fileserve.web.metrics.counts import SiteCounts
 from fileserve.web.metrics.kept import Kept, Numbers, Snapshot, add
+from fileserve.web.transfers.tracking import Tracking
 
-if TYPE_CHECKING:
-    from fileserve.web.site import Site
-
-__all__ = ["Measuring"]
+__all__ = ["Measuring", "Parts"]
 
 log = logging.getLogger("fileserve.metrics")
 
@@ -40,14 +42,27 @@ class ServerCounts(Protocol):
         """Return how it stands."""
 
 
-class Measuring:
-    """The measuring of one worker; *state* is that of the lifespan, *place* where the workers keep their counts."""
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What counts for itself in one worker."""
 
-    def __init__(self, site: "Site", state: Mapping[str, Any], place: Path | None) -> None:
-        self._site = site
-        self._state = state
+    tracking: Tracking
+    checksums: Checksums
+    places: Places
+    counts: SiteCounts
+
+
+class Measuring:
+    """The measuring of the *parts* of one worker. *place* is where all workers keep their counts.
+
+    *state* is the lifespan's, which the server and the application share.
+    """
+
+    def __init__(self, parts: Parts, state: Mapping[str, Any], place: Path | None) -> None:
+        self.state = state
+        self._parts = parts
         self._kept = _open(place)
-        self._told: Numbers = {}
+        self._told: tuple[Numbers, Numbers] = {}, {}
         self._is_failing = False
         self._writing = asyncio.Lock()
         self._work = asyncio.ensure_future(self._write_on())
@@ -58,7 +73,7 @@ class Measuring:
         if self._kept is None or self._is_failing:
             return (written,)
         try:
-            return await disk.run(list, self._kept.read_all())
+            return await disk.run(self._kept.read_all)
         except OSError:
             return (written,)
 
@@ -72,55 +87,60 @@ class Measuring:
 
     async def _write_on(self) -> None:
         while True:
-            await self._write()
+            if (self._counters(), self._gauges()) != self._told:
+                await self._write()
             await asyncio.sleep(PACE_S)
 
     async def _write(self) -> Snapshot:
-        """Write how it stands, where that is new, and return it."""
+        """Write how it stands, and return it."""
         async with self._writing:
-            before = self._told
-            self._told = counters = _never_less(before, self._counters())
-            gauges = await disk.run(_gauges_of_process) | self._gauges()
+            counters, gauges = self._told = _never_less(self._told[0], self._counters()), self._gauges()
+            snapshot = Snapshot(self._kept.worker if self._kept else 0, counters, gauges | _gauges_of_process())
             if self._kept is not None:
-                try:
-                    await disk.run(self._kept.write, counters, gauges)
-                    self._is_failing = False
-                except OSError as error:
-                    if not self._is_failing:
-                        log.warning("the counts of this worker cannot be kept: %s", error)
-                    self._is_failing = True
-            return Snapshot(self._kept.worker if self._kept else 0, counters, gauges)
+                await self._keep(self._kept, snapshot)
+            return snapshot
+
+    async def _keep(self, kept: Kept, snapshot: Snapshot) -> None:
+        try:
+            await disk.run(kept.write, snapshot.counters, snapshot.gauges)
+        except OSError as error:
+            if not self._is_failing:
+                log.warning("the counts of this worker cannot be kept: %s", error)
+            self._is_failing = True
+        else:
+            self._is_failing = False
 
     def _counters(self) -> Numbers:
-        site, server = self._site, self._server
-        progress, digests = site.tracking.progress, site.checksums.figures()
+        parts, server = self._parts, self._server
+        progress, digests = parts.tracking.progress, parts.checksums.figures()
         sent = {route: float(sent) for route, (_, sent) in progress.under_way().items()}
-        own = {
-            "outcomes": site.tracking.keeper.ended,
-            "received": {"": site.counts.received},
-            "stored": {"": site.counts.stored},
+        own: Numbers = {
+            "outcomes": dict(parts.tracking.keeper.ended),
+            "received": {"": parts.counts.received},
+            "stored": {"": parts.counts.stored},
             "hashed_files": {"": digests.files},
             "hashed_bytes": {"": digests.bytes},
         }
         return add(add(progress.counts.counters(), {"sent": sent}), own) | (server.counters() if server else {})
 
     def _gauges(self) -> Numbers:
-        site, server = self._site, self._server
-        digests = site.checksums.figures()
-        under_way = site.tracking.progress.under_way()
-        return {
+        parts, server = self._parts, self._server
+        digests = parts.checksums.figures()
+        under_way = parts.tracking.progress.under_way()
+        own: Numbers = {
             "under_way": {route: count for route, (count, _) in under_way.items()},
-            "kept": {"": site.tracking.keeper.kept},
-            "streams": {"": site.counts.streams},
-            "uploads": {"": site.places.taken},
+            "kept": {"": parts.tracking.keeper.kept},
+            "streams": {"": parts.counts.streams},
+            "uploads": {"": parts.places.taken},
             "hashing": {"": digests.running},
             "waiting": {"": digests.waiting},
-        } | (server.gauges() if server else {})
+        }
+        return own | (server.gauges() if server else {})
 
     @property
     def _server(self) -> ServerCounts | None:
         """The server's counts, which are there from its first connection on."""
-        counts: ServerCounts | None = self._state.get(SERVER)
+        counts: ServerCounts | None = self.state.get(SERVER)
         return counts
 
 
@@ -140,7 +160,7 @@ def _never_less(before: Numbers, now: Numbers) -> Numbers:
     }
 
 
-def _gauges_of_process() -> dict[str, dict[str, float]]:
+def _gauges_of_process() -> Numbers:
     return {
         "descriptors": {"": _descriptors()},
         "descriptors_limit": {"": resource.getrlimit(resource.RLIMIT_NOFILE)[0]},

@@ -9,8 +9,9 @@ from collections import Counter, defaultdict
 
 from fileserve.web.transfers.pieces import End
 
-__all__ = ["BOUNDS_S", "RouteCounts", "TransferCounts"]
+__all__ = ["BOUNDS_S", "ROUTES", "RouteCounts", "TransferCounts"]
 
+ROUTES = ("download", "archive", "checksum")
 #: Upper bounds of the buckets of durations, in seconds: from a small file to a download of a night.
 BOUNDS_S = (0.01, 0.1, 1.0, 10.0, 60.0, 300.0, 1800.0, 3600.0, 14400.0, 43200.0)
 
@@ -21,7 +22,7 @@ class RouteCounts:
     __slots__ = ("durations", "ends", "seconds", "sent")
 
     def __init__(self) -> None:
-        self.ends: Counter[str] = Counter()
+        self.ends: Counter[str] = Counter({end.value: 0 for end in End})
         self.sent = 0  # bytes
         self.durations = [0] * (len(BOUNDS_S) + 1)
         self.seconds = 0.0
@@ -35,17 +36,18 @@ class RouteCounts:
 
 
 class TransferCounts(defaultdict[str, RouteCounts]):
-    """The counts by route. Routes are few, and named by the code."""
+    """The counts by route. Routes are few, and named by the code; those that are known are told before their first."""
 
     def __init__(self) -> None:
-        super().__init__(RouteCounts)
+        super().__init__(RouteCounts, {route: RouteCounts() for route in ROUTES})
 
     def counters(self) -> dict[str, dict[str, float]]:
         """Return what only grows: by its name, and there by what tells one number from another."""
         bounds = [*map(str, BOUNDS_S), "+Inf"]
-        ends = {f"{route} {end}": n for route, counts in self.items() for end, n in counts.ends.items()}
+        ends: dict[str, float] = {}
         durations: dict[str, float] = {}
         for route, counts in self.items():
+            ends |= {f"{route} {end}": n for end, n in counts.ends.items()}
             buckets = zip(bounds, counts.durations, strict=True)
             durations |= {f"{route} sum": counts.seconds} | {f"{route} {bound}": n for bound, n in buckets}
         return {"ends": ends, "durations": durations, "sent": {route: counts.sent for route, counts in self.items()}}

@@ -62,7 +62,7 @@ class Keeper:
         self._row = 0
         self._news: Subscription | None = None  # while this worker is the one
         self._watch = Watch()
-        self.ended: Counter[str] = Counter()  # by their outcome, while this worker is the one
+        self.ended = Counter({outcome.value: 0 for outcome in Outcome})  # in this worker, while it is the one
 
     @property
     def is_watched(self) -> bool:
@@ -171,7 +171,7 @@ class Keeper:
         for transfer, outcome in self._ledger.end(self._now_s()):
             told = told_of(transfer, transfer.state((), transfer.last[0]), outcome)
             subject = transfer.subject
-            told |= {"etag": subject.etag, "ranges": list(_ranges(transfer)), "requests": transfer.requests}
+            told |= {"etag": subject.etag, "ranges": list(_ranges(transfer)), "requests": list(transfer.requests)}
             self.ended[outcome.value] += 1
             self._bus.append(ENDED, json.dumps(told))
             what = (subject.client, subject.route, subject.path, outcome.value, told["sent"], told["seconds"])

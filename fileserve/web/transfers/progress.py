@@ -122,7 +122,10 @@ class Live:
 
 
 class Progress:
-    """The responses of this worker. *teller* is told of them; the ids begin with *worker*; *counts* are for the metrics."""
+    """The responses of this worker. *teller* is told of them; the ids begin with *worker*.
+
+    Nine attributes: *counts*, for the metrics, are of what ends here and nowhere else.
+    """
 
     def __init__(self, teller: Teller, worker: str) -> None:
         self.counts = TransferCounts()
@@ -142,7 +145,7 @@ class Progress:
 
     def under_way(self) -> dict[str, tuple[int, int]]:
         """Return how many responses of each route are under way, and how many bytes they have taken until now."""
-        told: dict[str, tuple[int, int]] = {}
+        told = dict.fromkeys(self.counts, (0, 0))
         for live in self._live:
             count, sent = told.get(live.subject.route, (0, 0))
             told[live.subject.route] = count + 1, sent + live.account.taken
