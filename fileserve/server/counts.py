@@ -7,9 +7,11 @@ lifespan state, and each request's) under `COUNTS`.
 Left out: what becomes of the numbers, and those of other processes.
 """
 
+import time
 from bisect import bisect_left
 from collections import Counter
 
+from fileserve.server.clock import Instant
 from fileserve.server.refusals import Refusal
 
 __all__ = ["BOUNDS_S", "COUNTS", "Counts"]
@@ -33,6 +35,12 @@ class Counts:
         self.refusals: Counter[Refusal] = Counter(dict.fromkeys(Refusal, 0))
         self.responses = [0] * 1000  # by status
         self.waits = Waits()
+
+    def begin_response(self, status: int, instant: Instant) -> None:
+        """Count a response that begins, and stop its *instant*'s watch: its first byte leaves with its head."""
+        instant.first_s = time.perf_counter()
+        self.responses[status] += 1
+        self.waits.add(instant.first_s - instant.began_s)
 
     def counters(self) -> dict[str, dict[str, float]]:
         """Return what only grows: by its name, and there by what tells one number from another."""
