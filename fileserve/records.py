@@ -25,9 +25,9 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 # C0, DEL and C1; the separators that some readers take for line breaks; what turns the direction of text around.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 _SECRETS = re.compile(
-    r"""(?ix) \b ( (?:token|password|secret|api[_-]?key) ["']? \s* [=:] \s* ["']?
-                 | (?:authorization|cookie) ["']? \s* [=:] \s* ["']? (?:(?:basic|bearer|digest) \s+)?
-                 | (?:basic|bearer) \s+ (?=[^\s"']{16}) ) [^\s"'&;,]+"""
+    r"""(?ix) ( \b \w* (?:token|password|secret|api_key) ["']? \s* [=:] \s* ["']? ) [^\s"'&;,]+
+            | ( \b (?:authorization|cookie) ["']? \s* [=:,] \s* b? ["']? ) [^"'\r\n]+
+            | ( \b (?:basic|bearer) \s+ ) [^\s"']{16,}"""
 )
 
 
@@ -46,7 +46,7 @@ def redact(text: str) -> str:
 
     A second line of defence: nothing here logs such a thing, but what libraries and tracebacks say is not ours.
     """
-    return _SECRETS.sub(r"\1[redacted]", text)
+    return _SECRETS.sub(lambda found: f"{found[1] or found[2] or found[3]}[redacted]", text)
 
 
 def values_of(record: logging.LogRecord, message: str) -> dict[str, Any]:

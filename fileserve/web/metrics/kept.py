@@ -45,6 +45,7 @@ class Kept:
         self._directory = directory
         self.worker, self._lock = self._take_place()
         self._before: Numbers = self._read(self.worker).counters
+        self.write({}, {})  # or what the last holder said of itself would be taken for this one
 
     def write(self, counters: Numbers, gauges: Numbers) -> None:
         """Put what this worker has counted itself, and how it stands, where others find it."""
@@ -100,13 +101,18 @@ class Kept:
 
     def _read(self, worker: int) -> Snapshot:
         """Return what is written there; nothing, where that is nothing or no such file."""
-        read: Any = {}
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             read = json.loads(self._path(worker, ".json").read_text())
-        return Snapshot(worker, read.get("counters", {}), read.get("gauges", {}))
+            return Snapshot(worker, _numbers(read["counters"]), _numbers(read["gauges"]))
+        return Snapshot(worker, {}, {})
 
     def _path(self, number: int, ending: str) -> Path:
         return self._directory / f"{number}{ending}"
+
+
+def _numbers(read: Any) -> Numbers:
+    """Return what was read, where it is what is written here; raises where it is something else."""
+    return {family: {key: 0 + number for key, number in numbers.items()} for family, numbers in read.items()}
 
 
 def add(one: Numbers, other: Numbers) -> Numbers:
