@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -65,6 +66,9 @@ CHANGES = {
 }
 
 
+NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+
+
 class Application(FastAPI):
     """FastAPI with the name routes in front.
 
@@ -100,8 +104,14 @@ class Application(FastAPI):
         await super().__call__(scope, receive, send)
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """Return the ASGI application; without *settings*, with those of the environment and ``fileserve.toml``."""
+def create_app(settings: Settings | None = None, *, telemetry: TelemetryConfig | None = None) -> FastAPI:
+    """Return the ASGI application; without *settings*, with those of the environment and ``fileserve.toml``.
+
+    *telemetry* is FastAPI's own configuration of OpenTelemetry, for its routes.
+
+    Policy: without it there is none, though FastAPI's default would be to use whatever providers the process has: what
+    a request holds, and stack traces, are sent to nobody unless the host application asks for it here.
+    """
     chosen = settings or load_settings()
 
     @asynccontextmanager
@@ -115,6 +125,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="fileserve",
         version=fileserve.__version__,
         lifespan=lifespan,
+        telemetry=NO_TELEMETRY if telemetry is None else telemetry,
         redoc_url=None,
         redirect_slashes=False,  # the router would redirect to the host that the client claims
         exception_handlers={
