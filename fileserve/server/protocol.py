@@ -227,7 +227,9 @@ class Protocol(Intake):
     def stalled(self) -> None:
         """Reset the connection."""
         self.edge.counts.stalls += 1
-        self.logger.warning("%s - stalled for %g s; connection reset", self._peer, self.limits.stall_timeout_s)
+        of = {"request_id": self.exchange.request_id} if self.exchange is not None else None
+        stall_s = self.limits.stall_timeout_s
+        self.logger.warning("%s - stalled for %g s; connection reset", self._peer, stall_s, extra=of)
         self.wire.stall()
 
     def refuse(self, refusal: Refusal) -> None:

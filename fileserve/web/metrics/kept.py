@@ -12,6 +12,7 @@ place anew and begins with what it knows. Left out: what the numbers mean, and w
 import fcntl
 import json
 import os
+import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -34,28 +35,30 @@ class Snapshot:
 
 
 class Kept:
-    """One worker's place in *directory*, which is made where it is missing. Blocks; for one thread at a time.
+    """One worker's place in *directory*, which is made where it is missing. Blocks; for any thread.
 
     Raises ``OSError`` where there can be none, also later.
     """
 
-    __slots__ = ("_before", "_directory", "_lock", "worker")
+    __slots__ = ("_before", "_directory", "_place", "_writing", "worker")
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self.worker, self._lock = self._take_place()
+        self._writing = threading.Lock()  # a thread goes on to write when nobody waits for it any more
+        self.worker, self._place = self._take_place()
         self._before: Numbers = self._read(self.worker).counters
         self.write({}, {})  # or what the last holder said of itself would be taken for this one
 
     def write(self, counters: Numbers, gauges: Numbers) -> None:
         """Put what this worker has counted itself, and how it stands, where others find it."""
-        if not self._is_held():
-            os.close(self._lock)
-            self.worker, self._lock = self._take_place()
-        path = self._path(self.worker, ".json")
-        beside = path.with_suffix(".new")
-        beside.write_text(json.dumps({"counters": add(self._before, counters), "gauges": gauges}))
-        os.replace(beside, path)
+        with self._writing:
+            if not self._is_held():
+                os.close(self._place)
+                self.worker, self._place = self._take_place()
+            path = self._path(self.worker, ".json")
+            beside = path.with_suffix(".new")
+            beside.write_text(json.dumps({"counters": add(self._before, counters), "gauges": gauges}))
+            os.replace(beside, path)
 
     def read_all(self) -> list[Snapshot]:
         """Return what all workers have written, also those that are gone."""
@@ -65,7 +68,7 @@ class Kept:
 
     def close(self) -> None:
         """Leave the place to somebody else."""
-        os.close(self._lock)
+        os.close(self._place)
 
     def _take_place(self) -> tuple[int, int]:
         """Return the number and the locked descriptor of the first place that nobody holds."""
@@ -82,7 +85,7 @@ class Kept:
 
     def _is_held(self) -> bool:
         with suppress(FileNotFoundError):
-            return os.path.samestat(os.stat(self._path(self.worker, ".lock")), os.fstat(self._lock))
+            return os.path.samestat(os.stat(self._path(self.worker, ".lock")), os.fstat(self._place))
         return False
 
     def _lives(self, worker: int) -> bool:

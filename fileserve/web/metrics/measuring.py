@@ -13,6 +13,7 @@ import logging
 import os
 import resource
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -65,6 +66,7 @@ class Measuring:
         self._told: tuple[Numbers, Numbers] = {}, {}
         self._is_failing = False
         self._writing = asyncio.Lock()
+        self._is_closed = asyncio.Event()
         self._work = asyncio.ensure_future(self._write_on())
 
     async def snapshots(self) -> Sequence[Snapshot]:
@@ -79,17 +81,22 @@ class Measuring:
 
     async def close(self) -> None:
         """Write the last numbers, and leave the place."""
-        self._work.cancel()
+        self._is_closed.set()
         await asyncio.wait((self._work,))
         await self._write()
         if self._kept is not None:
             self._kept.close()
 
     async def _write_on(self) -> None:
-        while True:
-            if (self._counters(), self._gauges()) != self._told:
-                await self._write()
-            await asyncio.sleep(PACE_S)
+        while not self._is_closed.is_set():
+            try:
+                if (self._counters(), self._gauges()) != self._told:
+                    await self._write()
+            except Exception:  # ours; what is counted next is to be written all the same
+                log.exception("counts were not written as they should be")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PACE_S):
+                    await self._is_closed.wait()
 
     async def _write(self) -> Snapshot:
         """Write how it stands, and return it."""
