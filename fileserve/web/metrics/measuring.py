@@ -3,7 +3,8 @@
 The parts count for themselves, in plain integers: the server (its counts are in the lifespan's state), ``transfers``,
 the uploads, the streams, the digests. Here they get the names of families. A worker tells no number that it has not
 written, so what was told once is never less afterwards, whoever is asked and whoever has died; those of the other
-workers are a second old at the most.
+workers are a second old at the most. Of each response under way, the server has to be asked how far it is, which takes
+microseconds; so with more than `AT_PACE` of them, they are a little older.
 
 Where there is no place for files, each worker tells its own numbers alone.
 """
@@ -30,6 +31,7 @@ __all__ = ["Measuring", "Parts"]
 log = logging.getLogger("fileserve.metrics")
 
 PACE_S = 1.0
+AT_PACE = 500  # responses under way
 SERVER = "fileserve.counts"  # where our server puts its counts; others have none
 
 
@@ -90,18 +92,19 @@ class Measuring:
     async def _write_on(self) -> None:
         while not self._is_closed.is_set():
             try:
-                if (self._counters(), self._gauges()) != self._told:
+                if self._is_failing or self._numbers() != self._told:
                     await self._write()
             except Exception:  # ours; what is counted next is to be written all the same
                 log.exception("counts were not written as they should be")
             with suppress(TimeoutError):
-                async with asyncio.timeout(PACE_S):
+                async with asyncio.timeout(PACE_S * max(1.0, self._parts.tracking.progress.live / AT_PACE)):
                     await self._is_closed.wait()
 
     async def _write(self) -> Snapshot:
         """Write how it stands, and return it."""
         async with self._writing:
-            counters, gauges = self._told = _never_less(self._told[0], self._counters()), self._gauges()
+            now, gauges = self._numbers()
+            counters, _ = self._told = _never_less(self._told[0], now), gauges
             snapshot = Snapshot(self._kept.worker if self._kept else 0, counters, gauges | _gauges_of_process())
             if self._kept is not None:
                 await self._keep(self._kept, snapshot)
@@ -117,24 +120,19 @@ class Measuring:
         else:
             self._is_failing = False
 
-    def _counters(self) -> Numbers:
+    def _numbers(self) -> tuple[Numbers, Numbers]:
+        """Return counters and gauges: what the parts have counted, under the names of families."""
         parts, server = self._parts, self._server
         progress, digests = parts.tracking.progress, parts.checksums.figures()
-        sent = {route: float(sent) for route, (_, sent) in progress.under_way().items()}
-        own: Numbers = {
+        under_way = progress.under_way()
+        counters: Numbers = {
             "outcomes": dict(parts.tracking.keeper.ended),
             "received": {"": parts.counts.received},
             "stored": {"": parts.counts.stored},
             "hashed_files": {"": digests.files},
             "hashed_bytes": {"": digests.bytes},
         }
-        return add(add(progress.counts.counters(), {"sent": sent}), own) | (server.counters() if server else {})
-
-    def _gauges(self) -> Numbers:
-        parts, server = self._parts, self._server
-        digests = parts.checksums.figures()
-        under_way = parts.tracking.progress.under_way()
-        own: Numbers = {
+        gauges: Numbers = {
             "under_way": {route: count for route, (count, _) in under_way.items()},
             "kept": {"": parts.tracking.keeper.kept},
             "streams": {"": parts.counts.streams},
@@ -142,7 +140,9 @@ class Measuring:
             "hashing": {"": digests.running},
             "waiting": {"": digests.waiting},
         }
-        return own | (server.gauges() if server else {})
+        sent: Numbers = {"sent": {route: taken for route, (_, taken) in under_way.items()}}
+        counters = add(add(progress.counts.counters(), sent), counters)
+        return counters | (server.counters() if server else {}), gauges | (server.gauges() if server else {})
 
     @property
     def _server(self) -> ServerCounts | None:

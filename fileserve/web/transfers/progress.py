@@ -75,6 +75,11 @@ class Progress:
         """Whether nothing is under way or to be told, and nothing runs."""
         return self._timer is None
 
+    @property
+    def live(self) -> int:
+        """How many responses are under way."""
+        return len(self._live)
+
     def under_way(self) -> dict[str, tuple[int, int]]:
         """Return how many responses of each route are under way, and how many bytes they have taken until now."""
         told = dict.fromkeys(self.counts, (0, 0))
