@@ -90,15 +90,16 @@ class Measuring:
             self._kept.close()
 
     async def _write_on(self) -> None:
-        while not self._is_closed.is_set():
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PACE_S * max(1.0, self._parts.tracking.progress.live / AT_PACE)):
+                    await self._is_closed.wait()
+                    return
             try:
                 if self._is_failing or self._numbers() != self._told:
                     await self._write()
             except Exception:  # ours; what is counted next is to be written all the same
                 log.exception("counts were not written as they should be")
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PACE_S * max(1.0, self._parts.tracking.progress.live / AT_PACE)):
-                    await self._is_closed.wait()
 
     async def _write(self) -> Snapshot:
         """Write how it stands, and return it."""
