@@ -213,9 +213,11 @@ def _names_loopback(scope: Scope) -> bool:
 
 def _is_loopback(name: str) -> bool:
     try:
-        return ipaddress.ip_address(name).is_loopback
+        address = ipaddress.ip_address(name)
     except ValueError:
         return False
+    mapped = getattr(address, "ipv4_mapped", None)  # as a socket for both shows an IPv4 client
+    return (mapped or address).is_loopback
 
 
 def _is_own(origin: str, host: str) -> bool:

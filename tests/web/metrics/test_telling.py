@@ -49,7 +49,14 @@ async def test_who_may_see_them(
 async def test_another_machine_needs_the_token(served_root: Path) -> None:
     async with client_of(Settings(root=served_root)) as client:
         scope = client._scope
-        for address, status in (("192.0.2.1", 403), ("127.0.0.9", 200), ("::1", 200)):
+        for address, status in (
+            ("192.0.2.1", 403),
+            ("127.0.0.9", 200),
+            ("::1", 200),
+            ("::ffff:127.0.0.1", 200),
+            ("::ffff:192.0.2.1", 403),
+            ("no address", 403),
+        ):
             client._scope = lambda *given, at=address: scope(*given) | {"client": (at, 1)}  # type: ignore[method-assign]
             assert (await client.get("/metrics")).status == status
 
