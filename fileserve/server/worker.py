@@ -15,6 +15,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
@@ -32,7 +33,7 @@ __all__ = ["Drain", "Worker"]
 
 log = logging.getLogger("fileserve.server")
 
-YOUNG_OBJECTS = 10_000  # so many more objects before the garbage collector looks at the new ones; by default 700
+YOUNG_OBJECTS = 50_000  # so many more objects before the garbage collector looks at the new ones; by default 700
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
 
@@ -96,21 +97,19 @@ class Worker(uvicorn.Server):
         if self.lifespan.should_exit:
             sys.exit(STARTUP_FAILURE)
         loop = asyncio.get_running_loop()
+        protocol = self.config.http_protocol_class
+        assert issubclass(protocol, Protocol)
+        connect = partial(protocol, self.config, self.server_state, self.lifespan.state)
         handshake_s = self.edge.limits.head_timeout_s if self.config.ssl else None
         self.servers = [
             await loop.create_server(
-                self._protocol, sock=listener, ssl=self.config.ssl, backlog=BACKLOG, ssl_handshake_timeout=handshake_s
+                connect, sock=listener, ssl=self.config.ssl, backlog=BACKLOG, ssl_handshake_timeout=handshake_s
             )
             for listener in sockets or []
         ]
         self.started = True
         _spare_the_collector()
         self.superior.ready("accepts connections")
-
-    def _protocol(self) -> Protocol:
-        protocol = self.config.http_protocol_class
-        assert issubclass(protocol, Protocol)
-        return protocol(self.config, self.server_state, self.lifespan.state)
 
     def end(self, number: signal.Signals) -> None:
         """Begin the drain; when it has begun already, end it now."""
