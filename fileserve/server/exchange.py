@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from fileserve.server.clients import Ticket
+from fileserve.server.clients import Ticket, key_of
 from fileserve.server.clock import Instant, format_date
 from fileserve.server.writing import judge, write_body, write_head
 from fileserve.server.zerocopy import Disconnected, FileEnded, Sender
@@ -120,13 +120,23 @@ class Exchange:
         connection = self.connection
         own: dict[object, object] = {
             "now_ns": self.instant,
+            "client": self._client,
             "unsent": self.unsent,
             "unacknowledged": partial(connection.wire.unacknowledged, self.number),
             "lost": connection.wire.loss,
+            "hang_up": self._hang_up,
             "leaving": connection.edge.leaving,
             "draining": connection.edge.draining,
         }
         return {"fileserve": own} if connection.wire.sender is None else {"fileserve": own, ZEROCOPYSEND: {}}
+
+    def _hang_up(self) -> None:
+        if self.connection.exchange is self:
+            self.connection.wire.abort(reset=False)
+
+    def _client(self) -> str | None:
+        client = self.cycle.scope["client"]
+        return key_of(client[0]) if client else None
 
     def _prepare_start(self, status: int, named: Mapping[bytes, bytes]) -> None:
         cycle = self.cycle

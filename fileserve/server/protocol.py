@@ -5,9 +5,11 @@ extension ``http.response.zerocopysend`` (plain sockets on Linux), the limits of
 and ``scope["extensions"]["fileserve"]`` with these entries:
 
 - ``now_ns``: a callable; the instant of this response in nanoseconds, which is also its Date
+- ``client``: a callable; what stands for the client where clients are counted, its address or its network
 - ``unsent``: a callable; bytes of the announced content that the connection has not taken yet, also in a region
 - ``unacknowledged``: a callable; bytes that the peer's kernel has not taken, even at the end; 0 after a next request
 - ``lost``: a callable; ``None``, or how the connection was lost: ``stalled`` (the peer took nothing) or ``left``
+- ``hang_up``: a callable; ends the connection as if the client had left it
 - ``leaving``: an `asyncio.Event`, set when balancers should turn away; each connection ends after its response
 - ``draining``: an `asyncio.Event`, set when the server has begun to shut down; streams end themselves then
 
@@ -218,10 +220,15 @@ class Protocol(Intake):
         outstanding = self.wire.unacknowledged()
         if not outstanding and not self._awaits_content():
             return None
-        return outstanding, self.wire.taken(), self.arrival.total, exchange.sent if exchange is not None else 0
+        # Policy: a byte now and then keeps no place. What arrives counts in steps: one in each stall timeout at least.
+        arrived = self.arrival.total // self.limits.content_step()
+        return outstanding, self.wire.taken(), arrived, exchange.sent if exchange is not None else 0
 
     def stalled(self) -> None:
-        """Reset the connection."""
+        """Tell whose content is late that nobody waits for it any more (408); reset the connection of another."""
+        if self._awaits_content() and not self.cycle.response_started and not self.wire.unacknowledged():
+            self.logger.warning("%s - content too slow for %g s; refused", self._peer, self.limits.stall_timeout_s)
+            return self.refuse(Refusal.SLOW_CONTENT)
         self.logger.warning("%s - stalled for %g s; connection reset", self._peer, self.limits.stall_timeout_s)
         self.wire.stall()
 
