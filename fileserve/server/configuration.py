@@ -42,6 +42,7 @@ def limits_of(settings: Settings) -> Limits:
         header_count=settings.header_count,
         head_timeout_s=settings.head_timeout,
         stall_timeout_s=settings.stall_timeout or None,
+        content_rate=settings.content_rate or None,
         keep_alive_s=settings.keep_alive,
         connections=settings.connections or None,
         connections_per_client=settings.connections_per_client or None,

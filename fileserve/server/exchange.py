@@ -21,10 +21,10 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from fileserve.records import request_id
 from fileserve.server.access_log import log_request
-from fileserve.server.clients import Ticket
+from fileserve.server.clients import Ticket, key_of
 from fileserve.server.clock import Instant, format_date
 from fileserve.server.region import region_of
-from fileserve.server.writing import write_body, write_head
+from fileserve.server.writing import judge, write_body, write_head
 from fileserve.server.zerocopy import Disconnected, FileEnded, Sender
 
 if TYPE_CHECKING:
@@ -108,11 +108,10 @@ class Exchange:
             self._prepare_body(message)
             is_written = write_body(self.cycle, message)
         elif kind == "http.response.start":
-            fields = list(message.get("headers", ()))
-            named = dict(fields)  # in lower case, says ASGI
+            fields = judge(message.get("headers", ()))
             self.status = message["status"]
-            self._prepare_start(self.status, named)
-            is_written = write_head(self.cycle, self.status, fields, named)
+            self._prepare_start(self.status, fields.named)
+            is_written = write_head(self.cycle, self.status, fields)
             self.connection.edge.counts.begin_response(self.status, self.instant)
         elif kind == ZEROCOPYSEND and self.connection.wire.sender is not None:
             return self._send_file(self.connection.wire.sender, message)
@@ -143,14 +142,24 @@ class Exchange:
         connection = self.connection
         own: dict[object, object] = {
             "now_ns": self.instant,
+            "client": self._client,
             "unsent": self.unsent,
             "unacknowledged": partial(connection.wire.unacknowledged, self.number),
             "lost": connection.wire.loss,
             "request_id": self.request_id,
+            "hang_up": self._hang_up,
             "leaving": connection.edge.leaving,
             "draining": connection.edge.draining,
         }
         return {"fileserve": own} if connection.wire.sender is None else {"fileserve": own, ZEROCOPYSEND: {}}
+
+    def _hang_up(self) -> None:
+        if self.connection.exchange is self:
+            self.connection.wire.abort(reset=False)
+
+    def _client(self) -> str | None:
+        client = self.cycle.scope["client"]
+        return key_of(client[0]) if client else None
 
     def _prepare_start(self, status: int, named: Mapping[bytes, bytes]) -> None:
         cycle = self.cycle

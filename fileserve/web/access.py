@@ -21,6 +21,7 @@ from urllib.parse import unquote
 from starlette.types import Scope
 
 from fileserve.semantics.fields import combine_fields
+from fileserve.web.clients import client_of
 from fileserve.web.credentials import parse_basic
 from fileserve.web.problems import Problem
 from fileserve.web.site import Site, site_of
@@ -43,10 +44,8 @@ class Action(Enum):
     DELETE = "delete"
     MOVE = "move"
 
-    @property
-    def changes(self) -> bool:
-        """Whether this changes files."""
-        return self not in (Action.PROBE, Action.READ, Action.OPERATE, Action.MEASURE)
+    def __init__(self, setting: str) -> None:
+        self.changes = setting not in ("probe", "read", "operate", "measure")  # files
 
 
 async def authorize(scope: Scope, action: Action) -> None:
@@ -174,8 +173,7 @@ async def _ask_who(scope: Scope, site: Site) -> None:
 
 async def _identify(scope: Scope, site: Site) -> None:
     authorization = combine_fields(scope["headers"]).get("authorization", "")
-    client = scope.get("client")
-    if not await site.credentials.accept(authorization, client[0] if client else None):
+    if not await site.credentials.accept(authorization, client_of(scope)):
         fields = {"www-authenticate": site.credentials.challenge}
         raise Problem(
             HTTPStatus.UNAUTHORIZED,

@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import logging
 import os
+import resource
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -25,6 +26,9 @@ from fileserve.storage.checksums import Checksums
 from fileserve.storage.errors import StorageError
 from fileserve.storage.index import Index
 from fileserve.storage.root import Root
+from fileserve.web.changes.forms import MOST_FILES
+from fileserve.web.changes.handover import Handover
+from fileserve.web.changes.joint import JointWork
 from fileserve.web.changes.places import Places
 from fileserve.web.changes.sweeping import end_expired, sweep_all
 from fileserve.web.credentials import Credentials
@@ -39,6 +43,9 @@ from fileserve.web.transfers.tracking import Tracking
 from fileserve.web.workers.bus import open_bus
 
 log = logging.getLogger("fileserve.index")
+
+# Policy: three quarters of the descriptors are for connections and what they download, whatever forms are sent.
+_SHARE_OF_FORMS = 4
 
 
 @asynccontextmanager
@@ -67,16 +74,33 @@ async def open_site(settings: Settings, state: Mapping[str, Any]) -> AsyncIterat
     credentials = Credentials(settings.auth, settings.token)
     writable = tuple(tuple(os.fsencode(folder.removesuffix("/")).split(b"/")) for folder in settings.writable)
     changes = Changes(root, within=writable or ((),))
+    concatenations = JointWork[dict[str, str]]()
     places = Places(settings.uploads, settings.uploads_per_client, settings.retry_after)
+    form_places = Places(_affordable_files(settings), MOST_FILES, settings.retry_after, "files in forms")
+    asking_places = Places(settings.uploads, settings.uploads_per_client, settings.retry_after, "questions of uploads")
     uploads = Uploads(root, open_sessions(_place_of("uploads", path, real_root)), settings.upload_expiry)
     counts = SiteCounts()
     counted = _place_of("metrics", path, real_root)
-    parts = Parts(tracking, checksums, places, counts)
     site = Site(
-        *(settings, credentials, root, index, checksums, archives, summing, changes, uploads, places, bus, tracking),
+        settings,
+        credentials,
+        root,
+        index,
+        checksums,
+        archives,
+        summing,
+        changes,
+        uploads,
+        Handover(bus, uploads),
+        concatenations,
+        places,
+        form_places,
+        asking_places,
+        bus,
+        tracking,
         counts,
         Readiness(root.check, index.check),
-        Measuring(parts, state, counted and counted.with_suffix(".counts")),
+        Measuring(Parts(tracking, checksums, places, counts), state, counted and counted.with_suffix(".counts")),
     )
     background = _begin_background(site, path)
     try:
@@ -87,6 +111,7 @@ async def open_site(settings: Settings, state: Mapping[str, Any]) -> AsyncIterat
             task.cancel()
         if background:
             await asyncio.wait(background)
+        await concatenations.close()
         credentials.close()
         await summing.close()
         archives.close()
@@ -97,6 +122,12 @@ async def open_site(settings: Settings, state: Mapping[str, Any]) -> AsyncIterat
         uploads.close()
         index.close()
         root.close()
+
+
+def _affordable_files(settings: Settings) -> int:
+    """Return how many files forms may hold open: what is set, but no more than a share of the descriptors."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, min(settings.form_files, soft // _SHARE_OF_FORMS))
 
 
 def _begin_background(site: Site, place: Path | None) -> list[asyncio.Task[None]]:

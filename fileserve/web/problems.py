@@ -38,6 +38,7 @@ STATUS_OF: Mapping[type[errors.StorageError], HTTPStatus] = {
     errors.Locked: HTTPStatus.LOCKED,
     errors.NoSpace: HTTPStatus.INSUFFICIENT_STORAGE,
     errors.Busy: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.Occupied: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.ContentChanged: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.Unreadable: HTTPStatus.INTERNAL_SERVER_ERROR,
 }

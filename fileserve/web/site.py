@@ -14,6 +14,8 @@ from fileserve.storage.checksums import Checksums
 from fileserve.storage.index import Index
 from fileserve.storage.names import Name, quote_name
 from fileserve.storage.root import Root
+from fileserve.web.changes.handover import Handover
+from fileserve.web.changes.joint import JointWork
 from fileserve.web.changes.places import Places
 from fileserve.web.credentials import Credentials
 from fileserve.web.digests.summing import Summing
@@ -41,7 +43,11 @@ class Site:
     summing: Summing
     changes: Changes
     uploads: Uploads
+    handover: Handover
+    concatenations: JointWork[dict[str, str]]
     places: Places
+    form_places: Places
+    asking_places: Places
     bus: Bus
     tracking: "Tracking"
     counts: SiteCounts

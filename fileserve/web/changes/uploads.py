@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from fileserve.semantics import digest
 from fileserve.semantics.digest import Algorithm
-from fileserve.storage.changes.draft import Need
+from fileserve.storage.changes.room import Need
 from fileserve.storage.changes.writer import StagedFile
 from fileserve.storage.errors import AlreadyExists, IsDirectory
 from fileserve.storage.index import Digests

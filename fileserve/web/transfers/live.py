@@ -37,7 +37,7 @@ class Request(Protocol):
         """What it names."""
 
     @property
-    def client(self) -> str | None:
+    def address(self) -> str | None:
         """The client's address."""
 
     @property
@@ -68,7 +68,7 @@ class Live:
         self.began_s = time.time()
         self.ended_s: float | None = None  # unless its last bytes took longer, which shows in the next turn
         self.subject = _subject(
-            request.scope.get("fileserve.user") or request.client or UNIX, route, request.name, plan.representation
+            request.scope.get("fileserve.user") or request.address or UNIX, route, request.name, plan.representation
         )
         self.floor = _first(plan.segments) if plan.status == 206 and goes_on(request.fields.get("range")) else 0
         self.is_told = False

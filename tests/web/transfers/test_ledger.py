@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fileserve.semantics.ranges import Span
 from fileserve.web.transfers.ledger import SILENCE_S, Ledger, Outcome
-from fileserve.web.transfers.pieces import REQUESTS, End, Others, Piece, Subject, join, read_piece
+from fileserve.web.transfers.pieces import REQUESTS, Backlog, End, Others, Piece, Subject, read_piece
 
 WINDOW_S = 60.0
 FILE = Subject("192.0.2.1", "download", "films/a.mkv", '"tag"', 100)
@@ -243,3 +243,12 @@ def test_the_last_requests_are_told() -> None:
     old = pieces[0].to_json()
     del old["requests"]
     assert read_piece(old) == replace(pieces[0], requests=())
+
+
+def join(pieces: Sequence[Piece]) -> Piece:
+    backlog = Backlog()
+    for ended in pieces:
+        backlog.add(ended)
+    [joined] = backlog.take(with_others=False)
+    assert isinstance(joined, Piece)
+    return joined

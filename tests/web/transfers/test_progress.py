@@ -30,7 +30,7 @@ class Asked:
     told: dict[str, Any] | None = None
     fields: dict[str, str] = field(default_factory=dict)
     name: tuple[bytes, ...] = (b"films", b"a\xff.mkv")
-    client: str | None = "192.0.2.1"
+    address: str | None = "192.0.2.1"
 
     @property
     def scope(self) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def test_a_piece_tells_what_was_taken(
 
 
 def test_a_client_without_an_address_and_a_name_without_components_are_told_too() -> None:
-    asked = Asked(name=(), client=None)
+    asked = Asked(name=(), address=None)
     subject = Live(sent_of(asked), asked.origin, "id").subject
     assert (subject.client, subject.path) == ("unix", "name")
 
