@@ -46,7 +46,7 @@ _ACCOUNT = re.compile(
     r"[^:\s]+:\$argon2(?:id|i|d)\$v=[0-9]+\$m=[0-9]+,t=[0-9]+,p=[0-9]+\$[A-Za-z0-9+/]{11,}\$[A-Za-z0-9+/]{16,}"
 )
 OWN_PATHS = (
-    *("api", "archive", "browse", "chat", "checksum", "docs"),
+    *("api", "archive", "browse", "chat", "check-proxy", "checksum", "docs"),
     *("download", "events", "live", "sign-in", "ui", "upload", "uploads"),
 )
 
