@@ -54,11 +54,11 @@ def test_a_download_whose_server_is_killed_goes_on_with_the_other(
             assert wait_until(lambda: copy.exists() and copy.stat().st_size > MIB, TIMEOUT_S)
             first.process.kill()
             first.process.wait()
-            assert client.wait(TIMEOUT_S) in ends
-        kept = copy.stat().st_size
-        assert run_client(*download, folder=folder).returncode == 0
+            ended = client.wait(TIMEOUT_S)
+        assert ended in ends
+        assert ended == 0 or MIB < copy.stat().st_size < sample.size
+        assert ended == 0 or run_client(*download, folder=folder).returncode == 0
         assert second.url.removeprefix("http://") in proxy.access_log
-    assert MIB < kept < sample.size or 0 in ends
     assert digest(copy) == sample.digest
 
 
