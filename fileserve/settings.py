@@ -49,7 +49,7 @@ _ACCOUNT = re.compile(
 # Policy: whoever guesses passwords has the server compare two at once, so no hash may ask for more.
 _PASSWORD_KIB, _PASSWORD_PASSES, _PASSWORD_LANES = 1024 * KIB, 100, 64
 OWN_PATHS = (
-    *("api", "archive", "browse", "chat", "checksum", "docs"),
+    *("api", "archive", "browse", "chat", "check-proxy", "checksum", "docs"),
     *("download", "events", "live", "sign-in", "ui", "upload", "uploads"),
 )
 

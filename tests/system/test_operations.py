@@ -16,8 +16,8 @@ from urllib.parse import quote
 import pytest
 
 from tests.server.harness import Client
+from tests.system.nginx import accepts, free_port
 from tests.system.test_metrics import PATIENCE_S, address_of, curl, status_of
-from tests.system.test_nginx import _accepts, _free_port
 from tests.tools import Running, clean_environment, running, stop, tool, wait_until
 
 pytestmark = pytest.mark.system
@@ -200,12 +200,12 @@ http {{
 @contextmanager
 def nginx(folder: Path, upstream: str) -> Iterator[str]:
     """Run nginx in front of *upstream*, which passes the id of each request on; yield its URL."""
-    program, port = tool("nginx"), _free_port()
+    program, port = tool("nginx"), free_port()
     user = "user root;\n" if os.getuid() == 0 else ""
     (folder / "nginx.conf").write_text(SITE.format(port=port, upstream=upstream, user=user))
     process = subprocess.Popen([program, "-p", folder, "-c", "nginx.conf", "-e", "error.log"])
     try:
-        assert wait_until(lambda: _accepts(port), PATIENCE_S), (folder / "error.log").read_text()
+        assert wait_until(lambda: accepts(port), PATIENCE_S), (folder / "error.log").read_text()
         yield f"http://127.0.0.1:{port}"
     finally:
         stop(process)
