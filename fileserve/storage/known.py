@@ -1,6 +1,6 @@
 """``Known``: the digests of lately asked files in memory, so that a request for one of them waits for no thread.
 
-That a file's digests are not known is remembered too, for some seconds: until then they may be found by another process.
+That a file's digests are not known is remembered too, for some seconds: then another process may have found them.
 
 Strategy: a table in the order of use, bounded; the file asked for longest ago goes. One thread uses it.
 
