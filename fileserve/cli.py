@@ -1,5 +1,6 @@
 """The command ``fileserve``. Its options are the table of settings; nothing is said twice."""
 
+import logging
 import os
 import secrets
 import sys
@@ -13,6 +14,8 @@ from pydantic import ByteSize
 import fileserve
 from fileserve.settings import Settings, SettingsError, load_settings, option
 from fileserve.storage.names import quote_name
+
+log = logging.getLogger("fileserve")
 
 USAGE_ERROR = 2
 TOKEN_BYTES = 24
@@ -123,12 +126,12 @@ def serve(directory: str | None, **options: Any) -> None:
     scheme = "https" if settings.ssl_certfile else "http"
     url = run.url_of(listeners[0], scheme, settings.root_path)
     made = "" if settings.operator_token else secrets.token_urlsafe(TOKEN_BYTES)
-    click.echo(_greeting(settings, url, made), err=True)
+    _greet(settings, url, made)
     settings = settings.model_copy(update={"operator_token": settings.operator_token or made})
     try:
         run.run(settings, listeners)
     except run.StartFailed as error:
-        click.echo(f"fileserve: {error}", err=True)
+        log.critical("%s", error)
         sys.exit(1)
 
 
@@ -160,9 +163,70 @@ def hash_password_of(name: str | None) -> None:
     click.echo(f"{name}:{hash_password(password)}" if name else hash_password(password))
 
 
+@main.command("check-proxy")
+@click.argument("url", metavar="URL")
+@click.option("--path", metavar="PATH", help="A file to check with, below /download/; without it, one at the top.")
+@click.option("--token", envvar="FILESERVE_TOKEN", help="Bearer token of a private site; the environment hides it.")
+@click.option("--user", metavar="NAME[:PASSWORD]", help="Name for a private site; a missing password is asked for.")
+@click.option("--ca-file", type=click.Path(exists=True, dir_okay=False), help="Certificates to trust, PEM.")
+@click.option("--idle", default=65, show_default=True, type=click.IntRange(0, 600), help="Seconds of silence to try.")
+@click.option("--timeout", default=10.0, show_default=True, help="Seconds to wait for an answer.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def check_proxy(url: str, as_json: bool, **options: Any) -> None:
+    """Ask the running site at URL whether the proxy in front of it passes on what it should.
+
+    It says for each question what was found, and which directive of nginx mends a fault. The status is 1 where there
+    is one, 2 where nothing could be asked.
+    """
+    from fileserve.checkproxy import client, report, running
+
+    try:
+        results = running.run_checks(_site_to_check(url, **options))
+    except client.NotAskable as error:
+        _refuse(f"{url}: {error}")
+    wait = f", and waits through {options['idle']} s of silence (--idle 0 does not)" if options["idle"] else ""
+    click.echo(f"This fetches 64 MiB{wait}.", err=True)
+    seen = []
+    for result in results:
+        seen.append(result)
+        if not as_json:
+            click.echo(report.line(result))
+    if as_json:
+        click.echo(report.document(url, seen))
+    sys.exit(any(result.verdict is running.Verdict.FAULT for result in seen))
+
+
+def _site_to_check(
+    url: str, path: str | None, token: str | None, user: str | None, ca_file: str | None, idle: int, timeout: float
+) -> Any:
+    from fileserve.checkproxy import client, observing, running
+
+    if token and user:
+        raise click.UsageError("--token or --user, not both")
+    authorization = client.bearer(token) if token else ""
+    if user:
+        name, colon, password = user.partition(":")
+        authorization = client.basic(name, password if colon else click.prompt("Password", hide_input=True, err=True))
+    asked = client.Client(url, authorization, timeout, ca_file)
+    running.expect_fileserve(asked)
+    return observing.Site(asked, path and path.removeprefix("/download/").lstrip("/"), idle)
+
+
 def _refuse(reason: str) -> NoReturn:
     click.echo(f"fileserve: {reason}", err=True)
     sys.exit(USAGE_ERROR)
+
+
+def _greet(settings: Settings, url: str, made: str) -> None:
+    """Say what is served and where: with commands to copy, or as records of a log, which has no place for a token."""
+    from fileserve.server.logs import is_json, set_up_logging
+
+    set_up_logging(settings.log_format)
+    if not is_json(settings.log_format):
+        return click.echo(_greeting(settings, url, made), err=True)
+    log.info("fileserve %s serves %s on %s/", fileserve.__version__, settings.root.resolve(), url)
+    if made:
+        log.info("nobody knows the operator's token, which was made at random; FILESERVE_OPERATOR_TOKEN sets one")
 
 
 def _greeting(settings: Settings, url: str, made: str) -> str:

@@ -49,7 +49,7 @@ _ACCOUNT = re.compile(
 # Policy: whoever guesses passwords has the server compare two at once, so no hash may ask for more.
 _PASSWORD_KIB, _PASSWORD_PASSES, _PASSWORD_LANES = 1024 * KIB, 100, 64
 OWN_PATHS = (
-    *("api", "archive", "browse", "chat", "checksum", "docs"),
+    *("api", "archive", "browse", "chat", "check-proxy", "checksum", "docs"),
     *("download", "events", "live", "sign-in", "ui", "upload", "uploads"),
 )
 
@@ -217,6 +217,9 @@ class Settings(BaseSettings):
     workers: int = Field(
         1, ge=1, le=256, description="Processes that serve the same port; SIGHUP renews two and more in turn."
     )
+    supervise: bool = Field(
+        False, description="Run a single worker under a supervisor as well, so that SIGHUP renews it, too."
+    )
     root_path: Annotated[str, AfterValidator(_check_root_path)] = Field(
         "", description="Prefix under which a proxy publishes the site, for example /files."
     )
@@ -367,8 +370,23 @@ class Settings(BaseSettings):
     )
     connections_per_client: int = Field(0, ge=0, description="Connections at once from one address; 0 is no limit.")
     transfers_per_client: int = Field(0, ge=0, description="Requests answered at once for one address; 0 is no limit.")
+    log_format: Literal["auto", "human", "json"] = Field(
+        "auto",
+        description="How standard error is written; auto: lines for people on a terminal, JSON elsewhere.",
+    )
+    access_log: bool = Field(
+        False, description="Log each response: method, path, status, bytes, times, client, request id, user agent."
+    )
+    metrics_token: Annotated[str, AfterValidator(_check_bearer)] = Field(
+        "",
+        repr=False,
+        description="Bearer token for /metrics; without it only this machine may ask, and not through a proxy. "
+        "The environment keeps it from the list of processes.",
+    )
     trusted_proxies: Annotated[str, AfterValidator(_check_proxies)] = Field(
-        "", description="Addresses and networks whose X-Forwarded-For counts, separated by commas; unix: for --uds."
+        "",
+        description="Addresses and networks whose X-Forwarded-For and X-Request-ID count, separated by commas; "
+        "unix: for --uds.",
     )
     retry_after: int = Field(5, ge=0, description="Seconds that Retry-After asks for when a limit is reached.")
     drain_notice: float = Field(

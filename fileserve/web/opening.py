@@ -12,9 +12,10 @@ import hashlib
 import logging
 import os
 import resource
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from fileserve.settings import Settings, SettingsError
 from fileserve.storage.archives.archive import Archives
@@ -24,6 +25,7 @@ from fileserve.storage.changes.uploads import Uploads
 from fileserve.storage.checksums import Checksums
 from fileserve.storage.errors import StorageError, Unreadable
 from fileserve.storage.index import Index
+from fileserve.storage.names import Name
 from fileserve.storage.root import Root
 from fileserve.web.changes.forms import MOST_FILES
 from fileserve.web.changes.handover import Handover
@@ -33,6 +35,9 @@ from fileserve.web.changes.sweeping import end_expired, sweep_all
 from fileserve.web.credentials import Credentials
 from fileserve.web.digests.indexing import index_all
 from fileserve.web.digests.summing import Summing
+from fileserve.web.metrics.counts import SiteCounts
+from fileserve.web.metrics.measuring import Measuring, Parts
+from fileserve.web.readiness import Readiness
 from fileserve.web.site import Site
 from fileserve.web.streams.recording import recording
 from fileserve.web.transfers.tracking import Tracking
@@ -45,8 +50,8 @@ _SHARE_OF_FORMS = 4
 
 
 @asynccontextmanager
-async def open_site(settings: Settings) -> AsyncIterator[Site]:
-    """Open what *settings* ask for; close it when the block ends."""
+async def open_site(settings: Settings, state: Mapping[str, Any]) -> AsyncIterator[Site]:
+    """Open what *settings* ask for; close it when the block ends. *state* is the lifespan's (ASGI)."""
     root = Root(settings.root, hidden=settings.hidden)
     real_root = Path(os.fsdecode(root.real_path))
     index, path = open_index(settings, real_root)
@@ -68,15 +73,19 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
     summing = Summing(root, checksums)
     tracking = Tracking(bus, settings.resume_window)
     credentials = Credentials(settings.auth, settings.token)
-    writable = tuple(tuple(os.fsencode(folder.removesuffix("/")).split(b"/")) for folder in settings.writable)
-    within = writable or ((),)
-    changes = Changes(root, within=within)
+    changes = Changes(root, within=_writable(settings))
     concatenations = JointWork[dict[str, str]]()
     places = Places(settings.uploads, settings.uploads_per_client, settings.retry_after)
     form_places = Places(_affordable_files(settings), MOST_FILES, settings.retry_after, "files in forms")
     asking_places = Places(settings.uploads, settings.uploads_per_client, settings.retry_after, "questions of uploads")
-    sessions = open_sessions(_place_of("uploads", path, real_root))
-    uploads = Uploads(root, sessions, settings.upload_expiry, within=within)
+    uploads = Uploads(
+        root,
+        open_sessions(_place_of("uploads", path, real_root)),
+        settings.upload_expiry,
+        within=changes.within,
+    )
+    counts = SiteCounts()
+    counted = _place_of("metrics", path, real_root)
     site = Site(
         settings,
         credentials,
@@ -94,6 +103,9 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
         asking_places,
         bus,
         tracking,
+        counts,
+        Readiness(root.check, index.check),
+        Measuring(Parts(tracking, checksums, places, counts), state, counted and counted.with_suffix(".counts")),
     )
     background = _begin_background(site, path)
     try:
@@ -111,10 +123,16 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
         archives.close()
         await checksums.close()
         await tracking.close()
+        await site.measuring.close()
         await bus.close()
         uploads.close()
         index.close()
         root.close()
+
+
+def _writable(settings: Settings) -> tuple[Name, ...]:
+    """Return the directories beneath which files may be changed."""
+    return tuple(tuple(os.fsencode(folder.removesuffix("/")).split(b"/")) for folder in settings.writable) or ((),)
 
 
 def _affordable_files(settings: Settings) -> int:

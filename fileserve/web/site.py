@@ -19,9 +19,12 @@ from fileserve.web.changes.joint import JointWork
 from fileserve.web.changes.places import Places
 from fileserve.web.credentials import Credentials
 from fileserve.web.digests.summing import Summing
+from fileserve.web.metrics.counts import SiteCounts
+from fileserve.web.readiness import Readiness
 from fileserve.web.workers.bus import Bus
 
-if TYPE_CHECKING:  # what it tells of needs this module
+if TYPE_CHECKING:  # what they tell of needs this module
+    from fileserve.web.metrics.measuring import Measuring
     from fileserve.web.transfers.tracking import Tracking
 
 _HOST = re.compile(r"[0-9A-Za-z.:\[\]_-]+")
@@ -47,6 +50,9 @@ class Site:
     asking_places: Places
     bus: Bus
     tracking: "Tracking"
+    counts: SiteCounts
+    readiness: Readiness
+    measuring: "Measuring"
 
 
 def site_of(scope: Scope) -> Site:

@@ -1,70 +1,23 @@
 """fileserve behind the real nginx, with the configurations that we ship."""
 
+import hashlib
+import json
 import os
-import socket
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from pathlib import Path
 
 import pytest
 
+from tests.server.certificates import certificate
+from tests.system.nginx import CONFIGURATIONS, free_port, nginx
 from tests.system.samples import digest, make_sample
-from tests.tools import serving, stop, tool, wait_until
+from tests.tools import serving, tool
 
 pytestmark = pytest.mark.system
 
-CONFIGURATIONS = Path(__file__).parent.parent.parent / "nginx"
 GIB = 1024**3
-MAIN = """\
-daemon off;
-master_process off;
-pid nginx.pid;
-error_log error.log;
-events {{}}
-http {{
-    access_log access.log;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    include {site};
-}}
-"""
-
-
-@contextmanager
-def nginx(folder: Path, configuration: str, upstream: str) -> Iterator[str]:
-    """Run nginx with one of our configurations in front of the address *upstream*, and yield its URL."""
-    program = tool("nginx")
-    port = _free_port()
-    text = (CONFIGURATIONS / configuration).read_text()
-    for shipped, here in (("listen 80;", f"listen 127.0.0.1:{port};"), ("127.0.0.1:8000", upstream)):
-        assert shipped in text
-        text = text.replace(shipped, here)
-    (folder / "site.conf").write_text(text)
-    (folder / "nginx.conf").write_text(MAIN.format(site=folder / "site.conf"))
-    process = subprocess.Popen([program, "-p", folder, "-c", "nginx.conf", "-e", "error.log"])
-    try:
-        assert wait_until(lambda: _accepts(port), timeout_s=20), (folder / "error.log").read_text()
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        stop(process)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def _accepts(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
-    except OSError:
-        return False
-    return True
+BEHIND = ("--trusted-proxies", "127.0.0.1", "--keep-alive", "300")
 
 
 @pytest.fixture
@@ -80,44 +33,68 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-def test_three_gibibytes_pass_and_a_resume_gets_the_rest(root: Path, tmp_path: Path) -> None:
-    folder, copy = tmp_path / "nginx", tmp_path / "copy"
-    folder.mkdir()
-    with (
-        serving(root, "--trusted-proxies", "127.0.0.1") as server,
-        nginx(folder, "fileserve.conf", server.url.removeprefix("http://")) as url,
-    ):
-        curl = [tool("curl"), "-sS", "-o", str(copy), url + "/download/sparse"]
-        subprocess.run([*curl, "-r", f"0-{GIB + 12344}"], check=True)
-        assert copy.stat().st_size == GIB + 12345
-        subprocess.run([*curl, "-C", "-"], check=True)
-    assert digest(copy) == digest(root / "sparse")
-    assert list((folder / "proxy").rglob("*")) == []
-    copy.unlink()
+def test_three_gibibytes_pass_in_two_parts_to_a_client_that_rests(root: Path) -> None:
+    hashed = hashlib.sha256()
+    with serving(root, *BEHIND) as server, nginx("fileserve.conf", server.url) as proxy:
+        for part in (f"0-{GIB + 12344}", f"{GIB + 12345}-"):
+            curl = [tool("curl"), "-sSf", "-r", part, proxy.url + "/download/sparse"]
+            with subprocess.Popen(curl, stdout=subprocess.PIPE) as client:
+                assert client.stdout is not None
+                hashed.update(client.stdout.read(1 << 20))
+                time.sleep(1)  # nothing is read meanwhile: nginx could spool gigabytes
+                while data := client.stdout.read(1 << 20):
+                    hashed.update(data)
+            assert client.returncode == 0
+        assert proxy.spooled() == []
+    assert hashed.hexdigest() == digest(root / "sparse")
+
+
+def test_a_gibibyte_is_uploaded_without_being_stored_on_the_way(tmp_path: Path) -> None:
+    root, zeros, token = tmp_path / "root", tmp_path / "zeros", "t0ken-of-sixteen-characters"
+    root.mkdir()
+    with zeros.open("wb") as file:
+        file.truncate(GIB)
+    options = ("--trusted-proxies", "127.0.0.1", "--upload", "--keep-free", "0", "--token", token)
+    with serving(root, *options) as server, nginx("fileserve.conf", server.url) as proxy:
+        curl = [tool("curl"), "-sSf", "-H", f"Authorization: Bearer {token}", "-T"]
+        subprocess.run([*curl, str(zeros), proxy.url + "/upload/"], check=True)
+        with zeros.open("rb") as file:  # of no known length: in chunks
+            subprocess.run([*curl, "-", proxy.url + "/upload/chunked"], check=True, stdin=file)
+        assert proxy.spooled() == []
+    assert digest(root / "zeros") == digest(root / "chunked") == digest(zeros)
+    for path in (zeros, *root.iterdir()):
+        path.unlink()
 
 
 def test_an_upload_passes_without_being_stored_on_the_way(tmp_path: Path) -> None:
-    folder, root, token = tmp_path / "nginx", tmp_path / "root", "t0ken-of-sixteen-characters"
-    folder.mkdir()
+    root, token = tmp_path / "root", "t0ken-of-sixteen-characters"
     root.mkdir()
     sample = make_sample(tmp_path / "sample", 20 << 20)
     options = ("--trusted-proxies", "127.0.0.1", "--upload", "--keep-free", "0", "--token", token)
-    with serving(root, *options) as server, nginx(folder, "fileserve.conf", server.url.removeprefix("http://")) as url:
-        curl = [tool("curl"), "-sS", "-w", "%{http_code}", "-o", os.devnull, "-T", str(sample.path), url + "/upload/"]
+    with serving(root, *options) as server, nginx("fileserve.conf", server.url) as proxy:
+        curl = [
+            tool("curl"),
+            "-sS",
+            "-w",
+            "%{http_code}",
+            "-o",
+            os.devnull,
+            "-T",
+            str(sample.path),
+            proxy.url + "/upload/",
+        ]
         statuses = [
             subprocess.run([*curl, *who], check=True, capture_output=True, text=True).stdout
             for who in ((), ("-H", f"Authorization: Bearer {token}"))
         ]
+        assert proxy.spooled() == []
     assert statuses == ["401", "201"]
     assert digest(root / "sample") == sample.digest
-    assert [path for path in (folder / "body").rglob("*") if path.is_file()] == []
 
 
 def test_fields_come_through_as_they_were_sent(root: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "nginx"
-    folder.mkdir()
-    with serving(root) as server, nginx(folder, "fileserve.conf", server.url.removeprefix("http://")) as url:
-        direct, proxied = (_head(address + "/download/sparse", "-r", "0-9") for address in (server.url, url))
+    with serving(root) as server, nginx("fileserve.conf", server.url) as proxy:
+        direct, proxied = (_head(address + "/download/sparse", "-r", "0-9") for address in (server.url, proxy.url))
     hop_by_hop = {"connection", "server", "date", "x-accel-buffering"}  # nginx keeps the last for itself
     assert {k: v for k, v in direct.items() if k not in hop_by_hop} == {
         k: v for k, v in proxied.items() if k not in hop_by_hop
@@ -125,17 +102,16 @@ def test_fields_come_through_as_they_were_sent(root: Path, tmp_path: Path) -> No
 
 
 def test_the_operator_s_token_stands_in_no_log(root: Path, tmp_path: Path) -> None:
-    folder, token = tmp_path / "nginx", "the-operators-token"
-    folder.mkdir()
+    token = "the-operators-token"
     with (
         serving(root, "--trusted-proxies", "127.0.0.1", "--operator-token", token) as server,
-        nginx(folder, "fileserve.conf", server.url.removeprefix("http://")) as url,
+        nginx("fileserve.conf", server.url) as proxy,
     ):
         jar = ["-b", str(tmp_path / "jar"), "-c", str(tmp_path / "jar")]
-        subprocess.run([tool("curl"), "-sSL", *jar, f"{url}/live?token={token}"], check=True, capture_output=True)
-        watching = [tool("curl"), "-sS", "-I", "-w", "%{http_code}", "-o", os.devnull, *jar, f"{url}/events/logs"]
+        subprocess.run([tool("curl"), "-sSL", *jar, f"{proxy.url}/live?token={token}"], check=True, capture_output=True)
+        watching = [tool("curl"), "-sS", "-I", "-w", "%{http_code}", "-o", os.devnull, *jar, f"{proxy.url}/events/logs"]
         assert subprocess.run(watching, check=True, capture_output=True).stdout == b"200"
-        logs = [(folder / name).read_text() for name in ("access.log", "error.log")]
+        logs = proxy.access_log, proxy.error_log
     assert "HEAD /events/logs" in logs[0]
     assert token not in "".join(logs)
 
@@ -145,3 +121,29 @@ def _head(url: str, *options: str) -> dict[str, str]:
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     fields = (line.partition(": ") for line in lines[1:] if line)
     return {name.lower(): value for name, _, value in fields}
+
+
+def test_with_its_second_block_uncommented_it_speaks_https_and_http_2(root: Path, tmp_path: Path) -> None:
+    shipped = (CONFIGURATIONS / "fileserve.conf").read_text()
+    block = shipped[shipped.index("#server {") :]
+    lines = [line.removeprefix("#") for line in block.splitlines()]
+    port, pem = free_port(), certificate(tmp_path)
+    changes = {
+        block: "\n".join(lines),
+        "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
+        "/etc/ssl/certs/files.example.org.pem": str(pem),
+        "/etc/ssl/private/files.example.org.key": str(pem),
+    }
+    url = f"https://127.0.0.1:{port}"
+    with (
+        serving(root, "--trusted-proxies", "127.0.0.1") as server,
+        nginx("fileserve.conf", server.url, changes=changes),
+    ):
+        curl = [tool("curl"), "-sSf", "--cacert", str(pem)]
+        for version in ("--http1.1", "--http2"):
+            arrival = subprocess.run([*curl, version, url + "/check-proxy/request/"], check=True, capture_output=True)
+            told = json.loads(arrival.stdout)
+            assert (told["scheme"], told["host"]) == ("https", f"127.0.0.1:{port}")
+        head = _head(url + "/download/sparse", *curl[2:], "--http2", "-r", "0-9")
+        assert head["strict-transport-security"] == "max-age=31536000"
+        assert head["content-range"] == f"bytes 0-9/{3 * GIB}"

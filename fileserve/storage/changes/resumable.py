@@ -14,13 +14,13 @@ beyond ``Session.sure`` was to be compared with a checksum when a process ended,
 Where the file has its name already, and a crash kept that from being noted, its inode number tells.
 """
 
-import errno
 import fcntl
 import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from fileserve.storage.changes.copying import copy
 from fileserve.storage.changes.draft import Draft
 from fileserve.storage.changes.hiding import LEFT_OPEN, HiddenName, open_hidden
 from fileserve.storage.changes.placing import sync_directory
@@ -50,7 +50,6 @@ Flushed = tuple[int, int]
 
 _FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _BUFFER = 1024 * 1024
-_NO_COPIES = frozenset((errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL))
 
 
 class ResumedDraft(Draft):
@@ -115,7 +114,7 @@ class ResumedDraft(Draft):
         """Append bytes of another file: shared between the two where the file system can do that, else copied."""
         with self._descriptor.held() as fd, part._descriptor.held() as source, os_errors_of_changes():
             while count:
-                copied = _copy(source, fd, start, self.written, count)
+                copied = copy(source, fd, start, self.written, count)
                 start, count, self.written = start + copied, count - copied, self.written + copied
         self._sums = None
 
@@ -251,20 +250,3 @@ def _lock(fd: int) -> None:
         pass  # this file system has no such locks
     if not os.fstat(fd).st_nlink:
         raise NotFound("the upload was ended a moment ago")
-
-
-def _copy(source: int, target: int, start: int, at: int, count: int) -> int:
-    """Copy at most *count* bytes, and return how many. The system shares them where it can."""
-    if hasattr(os, "copy_file_range"):
-        try:
-            copied = os.copy_file_range(source, target, count, start, at)
-        except OSError as error:
-            if error.errno not in _NO_COPIES:
-                raise
-        else:
-            if copied:
-                return copied
-    copied = os.pwrite(target, os.pread(source, min(count, _BUFFER), start), at)
-    if not copied:
-        raise NotFound("a part is shorter than it was")
-    return copied

@@ -107,6 +107,12 @@ class Sessions:
             if count > most or of_client > most_of_client:
                 raise TooManySessions
 
+    def count(self) -> int:
+        """Return how many are open."""
+        with self._transaction() as connection:
+            count: int = connection.execute(_COUNT, ("",)).fetchone()[0]
+        return count
+
     def find(self, id: str) -> Session:
         """Return the session *id*. Raises ``NotFound`` for one that never was, or was ended.
 

@@ -8,12 +8,10 @@ Left out: whose session it is, and what may be stored.
 """
 
 import asyncio
-import hmac
 import secrets
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 
@@ -28,11 +26,11 @@ from fileserve.storage.changes.resumable import (
     size_on_disk,
     unlink,
 )
+from fileserve.storage.changes.resumed import ResumedFile
 from fileserve.storage.changes.room import Need
 from fileserve.storage.changes.sessions import Session, Sessions
 from fileserve.storage.changes.target import Target
-from fileserve.storage.changes.writer import StagedFile
-from fileserve.storage.errors import Locked, NotFound, StorageError
+from fileserve.storage.errors import Locked, NotFound
 from fileserve.storage.hashing import Sums
 from fileserve.storage.names import Name
 from fileserve.storage.root import Root
@@ -41,70 +39,6 @@ __all__ = ["ResumedFile", "Uploads"]
 
 _MOST_SUMS = 1024  # half a kilobyte each
 _SETTLES_S = 10.0  # for a disk to take what has arrived
-_COPIED_AT_ONCE = 64 * 1024 * 1024  # others get their turn in the pool
-
-
-class ResumedFile(StagedFile):
-    """A session's file during one request; ``size`` counts what this request brought, ``offset`` what was there."""
-
-    __slots__ = ("_resumed", "is_verified", "offset", "sums")
-
-    def __init__(self, draft: ResumedDraft) -> None:
-        super().__init__(draft)
-        self._resumed = draft
-        self.offset = draft.written
-        self.sums: Sums | None = None
-        self.is_verified = False
-
-    @property
-    def session(self) -> Session:
-        """The session as it is since its file was locked."""
-        return self._resumed.session
-
-    async def reserve_for(self, coming: int | None) -> None:
-        """Reserve room for *coming* bytes; ``None``: as many as are still to come. Raises ``NoSpace``."""
-        await disk.run_change(self._resumed.reserve_for, coming)
-
-    async def verify(self, algorithm: str, digest: bytes) -> bool:
-        """Return whether what this request brought has that digest. After ``finish``."""
-        computed = await disk.run_change(self._resumed.checksum, algorithm, self.offset)
-        self.is_verified = hmac.compare_digest(computed, digest)
-        return self.is_verified
-
-    async def append(self, part: "ResumedFile") -> None:
-        """Append all that is in *part*."""
-        for start in range(0, part.offset, _COPIED_AT_ONCE):
-            count = min(_COPIED_AT_ONCE, part.offset - start)
-            await disk.run_change(self._resumed.append, part._resumed, start, count)
-            self.size += count
-
-    async def rewind(self) -> None:
-        """Take back what this request brought."""
-        self._batch.clear()
-        with suppress(StorageError):
-            await self._batch_ended()
-        await disk.run_change(self._resumed.begin_at, self.offset)
-
-    async def pause(self) -> None:
-        """Write what is left, make it durable and close the file; ``offset`` is what is there then.
-
-        What could not be written is not there. Goes on in its thread when the waiting task is cancelled.
-        """
-        job = disk.submit_change(_pause, self._resumed, self._writing, list(self._batch))
-        self._writing = None
-        self._batch.clear()
-        self.offset, self.sums = await asyncio.shield(asyncio.wrap_future(job))
-
-
-def _pause(
-    draft: ResumedDraft, writing: Future[None] | None, batch: list[bytes | memoryview]
-) -> tuple[int, Sums | None]:
-    with suppress(StorageError):
-        if writing is not None:
-            writing.result()  # which the pool began before this
-        if batch:
-            draft.write(batch)
-    return draft.pause()
 
 
 class Uploads:
@@ -141,6 +75,10 @@ class Uploads:
         """
         return await disk.run_change(self._begin, name, need, details, client, limits, id or secrets.token_hex(16))
 
+    async def count(self) -> int:
+        """Return how many sessions are open, in all workers. Raises ``Busy``."""
+        return await disk.run(self._sessions.count)
+
     async def find(self, id: str) -> Session:
         """Return a session. Raises ``NotFound``."""
         return await disk.run(self._sessions.find, id)
@@ -151,7 +89,7 @@ class Uploads:
 
     async def set_length(self, staged: ResumedFile, length: int) -> None:
         """Say how long an upload will be whose length was not known. Raises ``NoSpace``."""
-        await disk.run_change(self._set_length, staged._resumed, length)
+        await disk.run_change(self._set_length, staged.draft, length)
 
     @asynccontextmanager
     async def resume(self, session: Session, need: Need, *, is_checked: bool = False) -> AsyncIterator[ResumedFile]:

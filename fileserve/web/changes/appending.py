@@ -137,7 +137,7 @@ async def _receive(request: NameRequest, session: Session, staged: ResumedFile, 
     more = True
     while more:
         held.wait()
-        chunk, more = await next_chunk(request.receive)
+        chunk, more = await next_chunk(request)
         held.hear()
         _check_fits(request, session, staged.offset + staged.size + len(chunk))
         await staged.write(chunk)

@@ -93,7 +93,7 @@ async def _store(request: NameRequest) -> Response:
 async def _receive(request: NameRequest, parser: FormParser, form: "_Form") -> None:
     limit, size, more = request.site.settings.form_bytes, 0, True
     while more:
-        chunk, more = await next_chunk(request.receive)
+        chunk, more = await next_chunk(request)
         size += len(chunk)
         if limit and size > limit:
             raise too_large("form", limit)

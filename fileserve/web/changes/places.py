@@ -25,6 +25,11 @@ class Places:
         self._retry_after = retry_after
         self._clients: Counter[str | None] = Counter()
 
+    @property
+    def taken(self) -> int:
+        """How many are taken now."""
+        return self._clients.total()
+
     @contextmanager
     def take(self, client: str | None) -> Iterator[None]:
         """Take a place for the block. Who has no address, behind a Unix socket, has no limit of its own.

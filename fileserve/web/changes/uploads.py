@@ -56,7 +56,7 @@ async def _store(request: NameRequest, staged: StagedFile, expected: Expected) -
     limit = request.site.settings.upload_bytes
     more = True
     while more:
-        chunk, more = await next_chunk(request.receive)
+        chunk, more = await next_chunk(request)
         if limit and staged.size + len(chunk) > limit:
             raise too_large("file", limit)
         await staged.write(chunk)

@@ -13,8 +13,10 @@ import json
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from fileserve.storage.errors import Unreadable
@@ -41,6 +43,14 @@ Show = Callable[[Sequence[tuple[str, str]]], None]  # takes the ids and the JSON
 log = logging.getLogger("fileserve.transfers")
 
 
+@dataclass(slots=True)
+class Watch:
+    """Until when somebody watches, and when all is shown next, in seconds of the monotonic clock."""
+
+    until_s: float = -math.inf
+    show_at_s: float = -math.inf
+
+
 class Keeper:
     """What the elected worker does. *window_s* is `Ledger`'s; *show* is called while somebody watches."""
 
@@ -51,18 +61,24 @@ class Keeper:
         self._ledger = Ledger(window_s)
         self._row = 0
         self._news: Subscription | None = None  # while this worker is the one
-        self._watched_until_s = self._show_at_s = -math.inf
+        self._watch = Watch()
+        self.ended = Counter({outcome.value: 0 for outcome in Outcome})  # in this worker, while it is the one
 
     @property
     def is_watched(self) -> bool:
         """Whether anybody has said so lately."""
-        return time.monotonic() < self._watched_until_s
+        return time.monotonic() < self._watch.until_s
+
+    @property
+    def kept(self) -> int:
+        """How many logical transfers have not ended; 0 in a worker that is not the elected one."""
+        return len(self._ledger) if self._news is not None else 0
 
     def watch(self) -> None:
         """Show for a while."""
-        was_watched, self._watched_until_s = self.is_watched, time.monotonic() + WATCH_S
+        was_watched, self._watch.until_s = self.is_watched, time.monotonic() + WATCH_S
         if not was_watched and self._news is not None:
-            self._show_at_s = time.monotonic()
+            self._watch.show_at_s = time.monotonic()
             self._news.tell(None)
 
     def take(self, pieces: Sequence[Piece | Others]) -> bool:
@@ -106,7 +122,7 @@ class Keeper:
     async def _keep(self) -> None:
         await self._read()
         self._tell_ended()
-        if self.is_watched and time.monotonic() >= self._show_at_s:
+        if self.is_watched and time.monotonic() >= self._watch.show_at_s:
             self._show_all()
 
     async def _begin(self) -> None:
@@ -155,17 +171,19 @@ class Keeper:
         for transfer, outcome in self._ledger.end(self._now_s()):
             told = told_of(transfer, transfer.state((), transfer.last[0]), outcome)
             subject = transfer.subject
-            told |= {"etag": subject.etag, "ranges": list(_ranges(transfer))}
+            told |= {"etag": subject.etag, "ranges": list(_ranges(transfer)), "requests": list(transfer.requests)}
+            self.ended[outcome.value] += 1
             self._bus.append(ENDED, json.dumps(told))
             what = (subject.client, subject.route, subject.path, outcome.value, told["sent"], told["seconds"])
-            log.info("%s: %s of %s: %s, %d bytes in %.1f s", *what, extra={"fields": told})
+            extra = {"fields": told, "request_id": next(reversed(transfer.requests), "")}
+            log.info("%s: %s of %s: %s, %d bytes in %.1f s", *what, extra=extra)
         if self._ledger.refused:
             log.info("%d more responses, of too many transfers at once", self._ledger.refused)
             self._ledger.refused = 0
 
     def _show_all(self) -> None:
         states = [(transfer.id, json.dumps(told_of(transfer, state))) for transfer, state in self._states()]
-        self._show_at_s = time.monotonic() + min(PACE_S * max(1, len(states) / AT_PACE), SLOWEST_S)
+        self._watch.show_at_s = time.monotonic() + min(PACE_S * max(1, len(states) / AT_PACE), SLOWEST_S)
         self._show(states)
 
     def _states(self) -> Iterator[tuple[LogicalTransfer, State]]:
@@ -181,7 +199,7 @@ class Keeper:
         """Return how long there is nothing to do, if nothing happens; ``None``: for ever."""
         pause_s = self._ledger.next_end_s() - self._now_s()
         if self.is_watched:
-            pause_s = min(pause_s, self._show_at_s - time.monotonic())
+            pause_s = min(pause_s, self._watch.show_at_s - time.monotonic())
         return max(0.01, pause_s) if pause_s < math.inf else None
 
 

@@ -14,6 +14,7 @@ async def test_every_route_is_described(client: Client) -> None:
     assert set((await document(client))["paths"]) == {
         "/",
         "/healthz",
+        "/metrics",
         "/readyz",
         "/download/{path}",
         "/api/files/{path}",
@@ -22,6 +23,9 @@ async def test_every_route_is_described(client: Client) -> None:
         "/archive.tar",
         "/archive.zip",
         "/chat",
+        "/check-proxy/content",
+        "/check-proxy/events",
+        "/check-proxy/request/{path}",
         "/checksum/{path}",
         "/uploads",
         "/uploads/{id}",
