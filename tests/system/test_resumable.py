@@ -5,6 +5,7 @@ import http.client
 import os
 import socket
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -43,8 +44,11 @@ def metadata(filename: str) -> str:
     return f"filename {base64.b64encode(filename.encode()).decode()}"
 
 
-def ask(server: Running, method: str, url: str, content: bytes | None = None, /, **fields: str) -> tuple[int, Any]:
-    """Send one request over a connection of its own; return status and fields."""
+Content = bytes | Iterator[bytes]
+
+
+def ask(server: Running, method: str, url: str, content: Content | None = None, /, **fields: str) -> tuple[int, Any]:
+    """Send one request over a connection of its own, in chunks where its length is not known; return status, fields."""
     connection = http.client.HTTPConnection(server.url.rpartition("//")[2], timeout=20)
     try:
         sent = {name.replace("_", "-"): value for name, value in fields.items()}
@@ -246,7 +250,7 @@ def test_parts_that_were_sent_at_once_to_two_workers_are_put_together(root: Path
 
 
 def test_a_full_disk_is_507_and_the_offset_is_true(tmp_path: Path) -> None:
-    """Of an upload whose length is known nothing is begun; of another one what fits is kept, and goes on."""
+    """What is known to be too long is refused before it is read; of other content what fits is kept, and goes on."""
     content = os.urandom(20 * MIB)
     with small_disk("16M") as disk, serving(disk, *OPTIONS) as server:
         known = {"Upload_Length": str(len(content)), "Upload_Metadata": metadata("new")}
@@ -257,6 +261,10 @@ def test_a_full_disk_is_507_and_the_offset_is_true(tmp_path: Path) -> None:
         url = ask(server, "POST", "/uploads", **deferred)[1]["location"]
         with suppress(OSError):  # the answer may come while content is still being sent
             assert ask(server, "PATCH", url, content[: 8 * MIB], Upload_Offset="0")[0] == 507
+        assert offset_of(server, url) == 0
+        with suppress(OSError):
+            chunks = (content[at : at + MIB] for at in range(0, 8 * MIB, MIB))
+            assert ask(server, "PATCH", url, chunks, Upload_Offset="0")[0] == 507
         assert wait_until(lambda: ask(server, "PATCH", url, b"", Upload_Offset="1")[0] == 409, timeout_s=10)
         offset = offset_of(server, url)
         assert 0 < offset <= 4 * MIB
