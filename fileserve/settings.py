@@ -45,6 +45,7 @@ SQLITE_MAGIC = b"SQLite format 3\0"
 _ACCOUNT = re.compile(
     r"[^:\s]+:\$argon2(?:id|i|d)\$v=[0-9]+\$m=[0-9]+,t=[0-9]+,p=[0-9]+\$[A-Za-z0-9+/]{11,}\$[A-Za-z0-9+/]{16,}"
 )
+_LOCATION = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+/")
 OWN_PATHS = (
     *("api", "archive", "browse", "chat", "checksum", "docs"),
     *("download", "events", "live", "sign-in", "ui", "upload", "uploads"),
@@ -123,6 +124,14 @@ def _check_proxies(value: str) -> str:
     for proxy in filter(None, value.split(",")):
         if proxy.strip() != "unix:":
             ip_network(proxy.strip(), strict=False)
+    return value
+
+
+def _check_accel(value: str, info: ValidationInfo) -> str:
+    if value and (not _LOCATION.fullmatch(value) or value.split("/")[1] in OWN_PATHS):
+        raise ValueError("it begins and ends with a slash, and like no address of fileserve's own: /_files/")
+    if value and not info.data.get("trusted_proxies"):
+        raise ValueError("this goes with --trusted-proxies, which says where that nginx is")
     return value
 
 
@@ -339,6 +348,11 @@ class Settings(BaseSettings):
     transfers_per_client: int = Field(0, ge=0, description="Requests answered at once for one address; 0 is no limit.")
     trusted_proxies: Annotated[str, AfterValidator(_check_proxies)] = Field(
         "", description="Addresses and networks whose X-Forwarded-For counts, separated by commas; unix: for --uds."
+    )
+    accel_redirect: Annotated[str, AfterValidator(_check_accel)] = Field(
+        "",
+        description="Location of nginx that sends files for this server, such as /_files/; nginx/fileserve-accel.conf "
+        "has it. Only what a trusted proxy asks for is left to it.",
     )
     retry_after: int = Field(5, ge=0, description="Seconds that Retry-After asks for when a limit is reached.")
     drain_notice: float = Field(

@@ -126,6 +126,7 @@ class Exchange:
             "lost": connection.wire.loss,
             "leaving": connection.edge.leaving,
             "draining": connection.edge.draining,
+            "is_proxied": connection.is_proxied,
         }
         return {"fileserve": own} if connection.wire.sender is None else {"fileserve": own, ZEROCOPYSEND: {}}
 

@@ -10,6 +10,7 @@ and ``scope["extensions"]["fileserve"]`` with these entries:
 - ``lost``: a callable; ``None``, or how the connection was lost: ``stalled`` (the peer took nothing) or ``left``
 - ``leaving``: an `asyncio.Event`, set when balancers should turn away; each connection ends after its response
 - ``draining``: an `asyncio.Event`, set when the server has begun to shut down; streams end themselves then
+- ``is_proxied``: whether the peer is a trusted proxy, whatever it says of its client
 
 Where the peer is a trusted proxy, ``client`` and ``scheme`` of the scope are those that it forwards. Each override says
 what of uvicorn it leans on; `tests/server/test_contract.py` fails when that changes. Longer than other modules, because
@@ -54,6 +55,7 @@ class Protocol(Intake):
         self.edge: Edge = edge_of(server_state, self.limits)
         self.wire: Wire = None  # type: ignore[assignment]  # until the connection is made
         self.ticket: Ticket | None = None
+        self.is_proxied = False  # until it is known who the peer is
         self._untaken = 0  # of the last answer, when the idle time was over
         if self.limits.keep_alive_s is not None:
             self.timeout_keep_alive = self.limits.keep_alive_s  # type: ignore[assignment]  # handed to call_later
@@ -73,7 +75,9 @@ class Protocol(Intake):
         if self.zero_copy and self.scheme == "http":
             self.wire.offer_zero_copy()
         self.edge.stalls.add(self)
-        admitted = self.edge.admit_connection(self.client[0] if self.client else None)
+        peer = self.client[0] if self.client else None
+        self.is_proxied = bool(self.limits.trusted_proxies) and self.edge.proxies.trust(peer)
+        admitted = self.edge.admit_connection(peer)
         if isinstance(admitted, Refusal):
             self.refuse(admitted)
         else:
@@ -158,7 +162,7 @@ class Protocol(Intake):
         Leans on uvicorn to start every request here, a pipelined one when it is its turn.
         """
         ticket = None
-        if self.limits.trusted_proxies:
+        if self.is_proxied:
             self.edge.proxies.resolve(cycle.scope)
         if self.limits.transfers_per_client is not None:
             client = cycle.scope["client"]
