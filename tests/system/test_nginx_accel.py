@@ -26,7 +26,6 @@ CONFIGURATION = "fileserve-accel.conf"
 MODIFIED_S = 1_700_000_000
 LAST_MODIFIED = formatdate(MODIFIED_S, usegmt=True)
 LARGE = 3 * MIB + 7
-LOGS = {"/var/log/nginx/access.log": "access.log", "/var/log/nginx/fileserve-accel.log": "accel.log"}
 OPTIONS = ("--trusted-proxies", "127.0.0.1", "--accel-redirect", "/_files/")
 ON_THE_WAY = frozenset(("connection", "date", "server", "x-accel-buffering", "x-request-id"))  # nginx keeps the fourth
 
@@ -43,7 +42,7 @@ class Answer:
 @contextmanager
 def in_front_of(server: Running, root: Path, folder: str = "") -> Iterator[Nginx]:
     """Run nginx with the configuration, for the files of *root*, or, where that is given, of another *folder*."""
-    with nginx(CONFIGURATION, server.url, changes=LOGS | {"/srv/files/": f"{folder or root}/"}) as proxy:
+    with nginx(CONFIGURATION, server.url, changes={"/srv/files/": f"{folder or root}/"}) as proxy:
         yield proxy
 
 
@@ -270,7 +269,7 @@ def test_of_another_file_than_fileserve_has_seen_nothing_is_said_and_no_range_re
 
 def test_a_proxy_that_does_not_send_the_file_shows_an_error_and_no_empty_file(server: Running, root: Path) -> None:
     line = "proxy_set_header X-Sendfile-Type X-Accel-Redirect;"
-    changes = LOGS | {"/srv/files/": f"{root}/", line: f"{line} proxy_ignore_headers X-Accel-Redirect;"}
+    changes = {"/srv/files/": f"{root}/", line: f"{line} proxy_ignore_headers X-Accel-Redirect;"}
     with nginx(CONFIGURATION, server.url, changes=changes) as proxy:
         assert ask(proxy.url, "/download/large.bin").status == 501
 
@@ -283,7 +282,7 @@ def test_nobody_reaches_the_location_from_outside(server: Running, proxy: Nginx)
 def handed_over(proxy: Nginx) -> int:
     """Return how many answers nginx has sent by itself so far: its one process has logged what is over."""
     ask(proxy.url, "/healthz")
-    log = proxy.folder / "accel.log"
+    log = proxy.folder / "fileserve-accel.log"
     return log.read_text().count('"status":') if log.exists() else 0
 
 

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from fileserve import Settings
+from fileserve.storage.names import Name
+from fileserve.storage.reader import OpenFile
+from fileserve.storage.root import Root
 from tests.asgi import Answer, Client, client_of
 from tests.web.conftest import AN_HOUR_AGO_NS, LARGE
 
@@ -18,11 +21,9 @@ ASKS = {"x-sendfile-type": "X-Accel-Redirect"}
 @pytest.fixture
 async def client(served_root: Path) -> AsyncIterator[Client]:
     """A client of a site behind nginx; the large file in a folder has a strange name."""
-    (served_root / "folder" / "a?b%2e#\n\N{SNOWMAN}.bin").write_bytes(LARGE)
-    with open(os.fsencode(served_root) + b"/latin-\xff.bin", "wb") as file:
-        file.write(LARGE)
-    for path in os.fsencode(served_root) + b"/latin-\xff.bin", served_root / "folder" / "a?b%2e#\n\N{SNOWMAN}.bin":
-        os.utime(path, ns=(AN_HOUR_AGO_NS, AN_HOUR_AGO_NS))
+    for name in ("folder/a?b%2e#\n\N{SNOWMAN}.bin", "latin-\udcff.bin"):
+        (served_root / name).write_bytes(LARGE)
+        os.utime(served_root / name, ns=(AN_HOUR_AGO_NS, AN_HOUR_AGO_NS))
     (served_root / "folder" / "link").symlink_to("../large.bin")
     settings = Settings(root=served_root, weak_etag_ms=0, trusted_proxies="127.0.0.1", accel_redirect="/_files/")
     async with client_of(settings) as opened:
@@ -117,9 +118,13 @@ async def test_a_name_that_is_too_long_for_the_head_of_a_proxy_is_sent_from_here
 async def test_a_file_that_is_deleted_meanwhile_is_sent_from_here(
     client: Client, served_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = client.state["site"].root
-    resolve = root.resolved
-    monkeypatch.setattr(type(root), "resolved", lambda _, file: (served_root / "large.bin").unlink() or resolve(file))
+    resolve = Root.resolved
+
+    def too_late(root: Root, opened: OpenFile) -> Name | None:
+        (served_root / "large.bin").unlink()
+        return resolve(root, opened)
+
+    monkeypatch.setattr(Root, "resolved", too_late)
     assert (await client.get(URL, ASKS)).content == LARGE
 
 
