@@ -135,6 +135,12 @@ def _check_accel(value: str, info: ValidationInfo) -> str:
     return value
 
 
+def _check_accel_log(value: Path | None, info: ValidationInfo) -> Path | None:
+    if value is not None and not info.data.get("accel_redirect"):
+        raise ValueError("this goes with --accel-redirect")
+    return value
+
+
 def _check_index(value: Path | None, info: ValidationInfo) -> Path | None:
     """Refuse what would be served, or is somebody's file."""
     if value is None:
@@ -353,6 +359,9 @@ class Settings(BaseSettings):
         "",
         description="Location of nginx that sends files for this server, such as /_files/; nginx/fileserve-accel.conf "
         "has it. Only what a trusted proxy asks for is left to it.",
+    )
+    accel_log: Annotated[Path | None, AfterValidator(_check_accel_log)] = Field(
+        None, description="Log of that nginx of what it has sent; from it transfers know how that has ended."
     )
     retry_after: int = Field(5, ge=0, description="Seconds that Retry-After asks for when a limit is reached.")
     drain_notice: float = Field(

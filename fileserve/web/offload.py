@@ -11,6 +11,8 @@ other names, from which its configuration adds them: some it would copy from her
 this.
 """
 
+from collections.abc import Mapping
+
 from fileserve.semantics.offload import may_be_offloaded
 from fileserve.semantics.plan import ResponsePlan
 from fileserve.storage.names import quote_name
@@ -42,7 +44,9 @@ def offloaded(request: NameRequest, opened: OpenFile, transfer: Transfer) -> Tra
     path = location + quote_name(name) if name else ""
     if not 0 < len(path) <= _LONGEST:
         return transfer
-    return Transfer(_redirecting(plan, path, state_of(opened.status)), opened, transfer.chunk_size)
+    told = {"x-accel-redirect": path, "x-fileserve-file": state_of(opened.status)}
+    told["x-fileserve-transfer"] = request.site.tracking.offload(plan, (request, "download"))
+    return Transfer(_redirecting(plan, told), opened, transfer.chunk_size)
 
 
 def _is_offered(request: NameRequest) -> bool:
@@ -50,13 +54,12 @@ def _is_offered(request: NameRequest) -> bool:
     return is_proxied and request.fields.get("x-sendfile-type") == "X-Accel-Redirect"
 
 
-def _redirecting(plan: ResponsePlan, path: str, state: str) -> ResponsePlan:
+def _redirecting(plan: ResponsePlan, told: Mapping[str, str]) -> ResponsePlan:
     of_nginx = _OF_NGINX if plan.status == 206 else _OF_NGINX | {b"accept-ranges"}  # which it adds to a 200 alone
     fields = (
         *((_renamed(name), value) for name, value in plan.fields if name not in of_nginx),
         (b"content-length", b"0"),
-        (b"x-accel-redirect", path.encode("ascii")),
-        (b"x-fileserve-file", state.encode("ascii")),
+        *((name.encode("ascii"), value.encode("ascii")) for name, value in told.items()),
     )
     return ResponsePlan(_STATUS, fields, (), 0)
 

@@ -59,7 +59,7 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
         portable=settings.etag == "portable",
     )
     summing = Summing(root, checksums)
-    tracking = Tracking(bus, settings.resume_window)
+    tracking = Tracking(bus, settings.resume_window, settings.accel_log)
     credentials = Credentials(settings.auth, settings.token)
     writable = tuple(tuple(os.fsencode(folder.removesuffix("/")).split(b"/")) for folder in settings.writable)
     changes = Changes(root, within=writable or ((),))
