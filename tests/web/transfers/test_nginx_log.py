@@ -83,17 +83,19 @@ async def ends(worker: Worker, count: int) -> list[dict[str, Any]]:
     return [json.loads(row.data) for row in rows]
 
 
-async def under_way(worker: Worker, count: int) -> list[dict[str, Any]]:
-    """Return what is shown, once these are *count* transfers."""
+async def under_way(worker: Worker, *connections: int) -> list[dict[str, Any]]:
+    """Return what is shown, once these are transfers with so many *connections*."""
     queue, audience = Queue(), worker[1].audience
     await audience.join(queue)
     try:
         async with asyncio.timeout(PATIENCE_S):
-            while len(shown := json.loads(audience.snapshot().data)["transfers"]) != count:
+            while True:
+                shown: list[dict[str, Any]] = json.loads(audience.snapshot().data)["transfers"]
+                if [one["connections"] for one in shown] == list(connections):
+                    return shown
                 await queue.get()
     finally:
         await audience.leave(queue)
-    return list(shown)
 
 
 async def test_until_its_line_comes_a_transfer_is_under_way_and_of_its_progress_nothing_is_said(
@@ -109,13 +111,14 @@ async def test_until_its_line_comes_a_transfer_is_under_way_and_of_its_progress_
     for worker in one, other:
         [told] = await ends(worker, 1)
         assert (told["outcome"], told["sent"], told["covered"]) == ("complete", LENGTH, LENGTH)
-        assert await under_way(worker, 0) == []
+        assert await under_way(worker) == []
 
 
 async def test_pieces_of_one_client_are_one_transfer(start: Callable[[], Worker], log: Path) -> None:
     one, other = start(), start()
     half = LENGTH // 2
     first, second = offload(one, f"bytes=0-{half - 1}"), offload(other, f"bytes={half}-")
+    await under_way(one, 2)
     write(log, first, half, status=206, range=f"bytes 0-{half - 1}/{LENGTH}")
     write(log, second, half, status=206, range=f"bytes {half}-{LENGTH - 1}/{LENGTH}")
     [told] = await ends(one, 1)
@@ -135,7 +138,9 @@ async def test_lines_that_are_none_of_ours_cost_nothing(start: Callable[[], Work
     one = start()
     id = offload(one)
     with log.open("ab") as file:
-        file.write(b"\xff\n{}\n[[[[\n" + b"x" * 200_000 + json.dumps({"transfer": id, "returned": 1}).encode() + b"\n")
+        file.write(
+            b"\xff\n{}\n[[[[\n" + b"x" * (3 << 16) + json.dumps({"transfer": id, "returned": 1}).encode() + b"\n"
+        )
         file.write(b'{"transfer":"%b","status":200}\n' % id.encode())
     write(log, "abcdef123456-n99")
     write(log, id)
@@ -161,7 +166,7 @@ async def test_a_log_that_is_not_there_yet_is_waited_for(
     one = start()
     id = offload(one)
     async with asyncio.timeout(PATIENCE_S):
-        while "is waited for" not in caplog.text:
+        while "is waited for" not in caplog.text:  # noqa: ASYNC110  a record tells nobody
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.2)
     log.parent.mkdir()
@@ -184,7 +189,7 @@ async def test_what_ends_while_no_worker_is_there_is_known_after_the_start(
     told = await ends(two, 2)
     assert [(one["path"], one["outcome"]) for one in told] == [("a.mkv", "complete"), ("b.mkv", "complete")]
     third = offload(two, name="c.mkv")
-    assert len(await under_way(two, 1)) == 1
+    await under_way(two, 1)
     write(log, third)
     assert len(await ends(two, 3)) == 3
 
@@ -195,7 +200,7 @@ async def test_another_worker_goes_on_with_what_the_elected_one_has_not_heard(
     one, other = start(), start()
     half = LENGTH // 2
     heard, unheard = offload(one, f"bytes=0-{half - 1}"), offload(other, f"bytes={half}-")
-    assert len(await under_way(one, 1)) == 1
+    await under_way(one, 2)
     write(log, heard, half, status=206, range=f"bytes 0-{half - 1}/{LENGTH}")
     async with asyncio.timeout(PATIENCE_S):
         while not await one[0].last(keeping.PIECES, 1):  # noqa: ASYNC110  the row is what is waited for
