@@ -47,7 +47,7 @@ _ACCOUNT = re.compile(
 )
 _LOCATION = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+/")
 OWN_PATHS = (
-    *("api", "archive", "browse", "chat", "checksum", "docs"),
+    *("api", "archive", "browse", "chat", "check-proxy", "checksum", "docs"),
     *("download", "events", "live", "sign-in", "ui", "upload", "uploads"),
 )
 

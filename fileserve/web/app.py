@@ -34,6 +34,7 @@ from fileserve.web.pages import assets
 from fileserve.web.pages.browse import browse, home
 from fileserve.web.pages.live import live
 from fileserve.web.pages.offering import sign_in
+from fileserve.web.probing import probing_routes
 from fileserve.web.problems import Problem, failure
 from fileserve.web.routes import NameRoutes, Operation
 from fileserve.web.streams.topics import TOPICS, events, stream_of
@@ -115,6 +116,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(operations.router)
     app.include_router(assets.router)
     app.include_router(chat_routes(chosen))
+    app.include_router(probing_routes(chosen))
     openapi.describe_routes(app, OPERATIONS | UPLOADS)
     return app
 

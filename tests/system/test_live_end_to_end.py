@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.system.nginx import nginx
 from tests.system.samples import make_sample
 from tests.system.test_chromium import browser, complaints, page  # noqa: F401  fixtures
-from tests.system.test_nginx import nginx
 from tests.tools import Running, running, tool
 
 pytestmark = pytest.mark.system
@@ -188,16 +188,15 @@ def test_after_a_restart_with_another_token_the_page_asks_for_the_new_link(root:
 def test_behind_nginx_that_answers_502_meanwhile_the_page_comes_back(
     prefix: str,
     root: Path,
-    folder: Path,
     page: Page,  # noqa: F811
 ) -> None:
     """Also beneath a root path. An EventSource alone gives up after the 502."""
     with serving(root, 0, "--root-path", prefix) as server:
-        upstream = server.url.removeprefix("http://").removesuffix(prefix)
-    with nginx(folder, "fileserve.conf", upstream) as proxy:
+        upstream = server.url.removesuffix(prefix)
+    with nginx("fileserve.conf", upstream) as proxy:
         port = int(upstream.rpartition(":")[2])
         with serving(root, port, "--root-path", prefix):
-            visit(page, proxy + prefix, "?file=app.log")
+            visit(page, proxy.url + prefix, "?file=app.log")
             append(root / "app.log", "live")
             expect(page.locator("#tail-lines p").last).to_have_text("live", timeout=TIMEOUT_MS)
         append(root / "app.log", "down")

@@ -18,7 +18,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope
 
 from fileserve.settings import Settings
 from fileserve.storage.errors import StorageError
@@ -28,9 +28,10 @@ from fileserve.web.access import Action, authorize, refuse_cross_site
 from fileserve.web.chat.answerer import answer
 from fileserve.web.chat.answering import Answer
 from fileserve.web.files import modified
+from fileserve.web.places import Places
 from fileserve.web.problems import Problem, problem_of
 from fileserve.web.site import href, origin, site_of
-from fileserve.web.streams.events import EventStream
+from fileserve.web.streams.events import EventStream, Streamed
 
 ARRIVAL_S = 10.0  # a question fits into a few packets
 LISTED = 200  # entries of the folder that an upstream is told
@@ -56,36 +57,6 @@ class Question(BaseModel):
         return tuple(component.encode() for component in path.split("/")) if path else ()
 
 
-class _Streamed(Response):
-    """An event stream, as FastAPI takes it from a route."""
-
-    def __init__(self, stream: EventStream) -> None:
-        super().__init__()
-        self._stream = stream
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._stream(scope, receive, send)
-
-
-class Places:
-    """The answers that a worker gives at once."""
-
-    def __init__(self, count: int, retry_after: int) -> None:
-        self._free = count
-        self._retry_after = retry_after
-
-    def take(self) -> None:
-        """Take a place, to be released once. Raises the 503 ``Problem`` when there is none."""
-        if not self._free:
-            fields = {"retry-after": str(self._retry_after)}
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Too many questions are being answered.", fields=fields)
-        self._free -= 1
-
-    def release(self) -> None:
-        """Give the place back."""
-        self._free += 1
-
-
 _STREAM = {"description": "The answer.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _PROBLEMS = {
@@ -107,7 +78,8 @@ _REQUEST = {
 
 def chat_routes(settings: Settings) -> APIRouter:
     """Return the route of ``/chat``, or no route where it is switched off."""
-    router, places = APIRouter(tags=["chat"]), Places(settings.chat_answers, settings.retry_after)
+    router = APIRouter(tags=["chat"])
+    places = Places(settings.chat_answers, settings.retry_after, "Too many questions are being answered.")
     if settings.chat:
 
         @router.post("/chat", response_class=Response, responses=_RESPONSES, openapi_extra=_REQUEST)
@@ -119,7 +91,7 @@ def chat_routes(settings: Settings) -> APIRouter:
             listing = await _list(request.scope, question.directory)
             places.take()
             pieces = _pieces(request.scope, settings, question, listing)
-            return _Streamed(EventStream(Answer(pieces, settings.chat_tokens, places.release, repeat=full)))
+            return Streamed(EventStream(Answer(pieces, settings.chat_tokens, places.release, repeat=full)))
 
     return router
 

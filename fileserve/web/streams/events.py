@@ -17,10 +17,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
-from starlette.types import Receive, Scope, Send
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fileserve.storage.errors import StorageError
 from fileserve.web.presence import disconnected
@@ -117,6 +118,9 @@ class Source(Streamable, Protocol):
 class EventStream:
     """The response with the events of *source*, which it owns from its making on: whoever makes one calls it."""
 
+    keep_alive_s: ClassVar[float | None] = KEEP_ALIVE_S
+    """After so many seconds without an event comes a comment; ``None``: never."""
+
     def __init__(self, source: Streamable) -> None:
         self._source = source
 
@@ -164,11 +168,23 @@ class EventStream:
         """
         waiting = asyncio.ensure_future(self._source.next())
         try:
-            while not (await asyncio.wait((waiting,), timeout=KEEP_ALIVE_S))[0]:
+            while not (await asyncio.wait((waiting,), timeout=self.keep_alive_s))[0]:
                 await _send(send, KEEPALIVE_COMMENT)
             return waiting.result()
         finally:
             await _stop(waiting)
+
+
+class Streamed(Response):
+    """A stream as FastAPI takes it from a route."""
+
+    def __init__(self, stream: ASGIApp) -> None:
+        super().__init__()
+        self._stream = stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the stream."""
+        await self._stream(scope, receive, send)
 
 
 async def answer_head(scope: Scope, receive: Receive, send: Send) -> None:

@@ -190,7 +190,7 @@ class TestFrame:
         }
 
     async def test_a_silent_stream_carries_comments(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(events, "KEEP_ALIVE_S", 0.01)
+        monkeypatch.setattr(events.EventStream, "keep_alive_s", 0.01)
         source = Scripted()
         async with streamed(source) as subscriber:
             while subscriber.source.comments < 3:
