@@ -152,6 +152,55 @@ def hash_password_of(name: str | None) -> None:
     click.echo(f"{name}:{hash_password(password)}" if name else hash_password(password))
 
 
+@main.command("check-proxy")
+@click.argument("url", metavar="URL")
+@click.option("--path", metavar="PATH", help="A file to check with, below /download/; without it, one at the top.")
+@click.option("--token", envvar="FILESERVE_TOKEN", help="Bearer token of a private site; the environment hides it.")
+@click.option("--user", metavar="NAME[:PASSWORD]", help="Name for a private site; a missing password is asked for.")
+@click.option("--ca-file", type=click.Path(exists=True, dir_okay=False), help="Certificates to trust, PEM.")
+@click.option("--idle", default=65, show_default=True, type=click.IntRange(0, 600), help="Seconds of silence to try.")
+@click.option("--timeout", default=10.0, show_default=True, help="Seconds to wait for an answer.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def check_proxy(url: str, as_json: bool, **options: Any) -> None:
+    """Ask the running site at URL whether the proxy in front of it passes on what it should.
+
+    It says for each question what was found, and which directive of nginx mends a fault. The status is 1 where there
+    is one, 2 where nothing could be asked.
+    """
+    from fileserve.checkproxy import client, report, running
+
+    try:
+        results = running.run_checks(_site_to_check(url, **options))
+    except client.NotAskable as error:
+        _refuse(f"{url}: {error}")
+    if options["idle"]:
+        click.echo(f"One of the checks takes {options['idle']} s; --idle 0 leaves it out.", err=True)
+    seen = []
+    for result in results:
+        seen.append(result)
+        if not as_json:
+            click.echo(report.line(result))
+    if as_json:
+        click.echo(report.document(url, seen))
+    sys.exit(any(result.verdict is running.Verdict.FAULT for result in seen))
+
+
+def _site_to_check(
+    url: str, path: str | None, token: str | None, user: str | None, ca_file: str | None, idle: int, timeout: float
+) -> Any:
+    from fileserve.checkproxy import client, observing, running
+
+    if token and user:
+        raise click.UsageError("--token or --user, not both")
+    authorization = client.bearer(token) if token else ""
+    if user:
+        name, colon, password = user.partition(":")
+        authorization = client.basic(name, password if colon else click.prompt("Password", hide_input=True, err=True))
+    asked = client.Client(url, authorization, timeout, ca_file)
+    running.expect_fileserve(asked)
+    return observing.Site(asked, path and path.removeprefix("/download/").lstrip("/"), idle)
+
+
 def _refuse(reason: str) -> NoReturn:
     click.echo(f"fileserve: {reason}", err=True)
     sys.exit(USAGE_ERROR)

@@ -45,7 +45,7 @@ class Arrival(BaseModel):
     scheme: str = Field(description="That the site takes for the client's.")
     host: str | None
     connection: str | None = Field(description="The field of the last hop.")
-    is_forwarded_for: bool = Field(description="Whether X-Forwarded-For has arrived.")
+    hops: int = Field(description="How many addresses stand in X-Forwarded-For.")
     is_forwarded_proto: bool = Field(description="Whether X-Forwarded-Proto has arrived.")
     client: str | None = Field(description="The address that is believed of X-Forwarded-For; null if none is.")
     request_id: str | None = Field(description="X-Request-ID.")
@@ -92,7 +92,7 @@ def _arrival(scope: Scope) -> Arrival:
         scheme=scope["scheme"],
         host=fields.get("host"),
         connection=fields.get("connection"),
-        is_forwarded_for="x-forwarded-for" in fields,
+        hops=len(list(filter(None, fields.get("x-forwarded-for", "").split(",")))),
         is_forwarded_proto="x-forwarded-proto" in fields,
         client=client[0] if client and not client[1] else None,  # a port goes with the address of a peer
         request_id=fields.get("x-request-id"),

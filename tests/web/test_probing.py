@@ -31,7 +31,7 @@ async def test_a_request_is_told_as_it_has_arrived(client: Client) -> None:
         "scheme": "http",
         "host": "example.org",
         "connection": None,
-        "is_forwarded_for": True,
+        "hops": 1,
         "is_forwarded_proto": False,
         "client": None,
         "request_id": "7",
