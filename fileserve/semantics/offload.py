@@ -18,8 +18,8 @@ from fileserve.semantics.ranges import Span
 
 __all__ = ["SETTLED_S", "may_be_offloaded"]
 
-# Policy: less is one read here, and cheaper than to have it sent by somebody else.
-_LEAST = 64 * 1024
+# Policy: to leave less to somebody else costs as much as to send it (docs/accel.md).
+_LEAST = 512 * 1024
 # Policy: a proxy tells one state of a file from another by its size and the whole seconds of its mtime. What is written
 # from now on has another second than a file that was last written two seconds ago, or earlier.
 SETTLED_S = 2

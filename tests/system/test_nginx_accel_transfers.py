@@ -133,6 +133,19 @@ def test_who_leaves_has_aborted_and_who_resumes_gets_the_rest(root: Path, folder
         assert (resumed["outcome"], resumed["from"], resumed["sent"]) == ("complete", got, SIZE - got)
 
 
+def test_over_http_2_the_bytes_are_counted_alike(root: Path, folder: Path) -> None:
+    port = free_port()
+    with site(root, changes={"server_name _;": f"server_name _; listen 127.0.0.1:{port} http2;"}) as at:
+        options = ("-sS", "-f", "-o", "a", "--http2-prior-knowledge", f"http://127.0.0.1:{port}/download/large.bin")
+        assert run_client("curl", *options, folder=folder).returncode == 0
+        finished = until_finished(at.watching)[-1]
+        assert (finished["outcome"], finished["sent"]) == ("complete", SIZE)
+        assert run_client("curl", *options, "--max-time", "1", "--limit-rate", "8M", folder=folder).returncode == 28
+        finished = until_finished(at.watching)[-1]
+        assert finished["outcome"] == "aborted"
+        assert (folder / "a").stat().st_size <= finished["covered"] < SIZE
+
+
 def test_a_resume_in_time_is_the_same_transfer(root: Path, folder: Path) -> None:
     with site(root, "--resume-window", "30") as at:
         half = SIZE // 2

@@ -57,7 +57,7 @@ async def test_nginx_is_told_the_name_without_links_percent_encoded(client: Clie
     assert answer["x-fileserve-file"] == f'"{AN_HOUR_AGO_NS // 10**9:x}-{len(LARGE):x}"'
 
 
-@pytest.mark.parametrize("range_value", [None, "bytes=5-99999"])
+@pytest.mark.parametrize("range_value", [None, "bytes=5-999999"])
 async def test_nginx_is_told_all_fields_that_it_does_not_make_itself(client: Client, range_value: str | None) -> None:
     fields = {"range": range_value} if range_value else {}
     url = URL + "?disposition=inline"
@@ -80,7 +80,7 @@ async def test_nginx_is_told_all_fields_that_it_does_not_make_itself(client: Cli
         pytest.param("large.bin", {"x-sendfile-type": ""}, id="not_asked_for"),
         pytest.param("large.bin", {"x-sendfile-type": "X-Sendfile"}, id="another_way_asked_for"),
         pytest.param("large.bin", {"if-match": "*"}, id="precondition"),
-        pytest.param("large.bin", {"range": "bytes=0-99999,200000-300000"}, id="several_ranges"),
+        pytest.param("large.bin", {"range": "bytes=0-600000,700000-800000"}, id="several_ranges"),
     ],
 )
 async def test_everything_else_is_sent_from_here(client: Client, path: str, fields: Mapping[str, str]) -> None:
