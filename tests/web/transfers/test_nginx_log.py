@@ -22,6 +22,7 @@ from tests.web.streams.test_events import PATIENCE_S
 
 LENGTH = 1 << 20
 FILE = Representation(LENGTH, EntityTag("tag"), 1_700_000_000, "video/x-matroska", "a.mkv")
+ROWS = 100  # that are kept of each kind
 Worker = tuple[Bus, Tracking]
 
 
@@ -43,7 +44,7 @@ async def start(tmp_path: Path, log: Path) -> AsyncIterator[Callable[[], Worker]
     async with AsyncExitStack() as stack:
 
         def start(nginx_log: Path | None = log) -> Worker:
-            bus = open_bus(tmp_path / "events.sqlite", max_rows=1000)
+            bus = open_bus(tmp_path / "events.sqlite", max_rows=ROWS)
             tracking = Tracking(bus, 0.2, nginx_log)
             stack.push_async_callback(end, (bus, tracking))
             return bus, tracking
@@ -192,6 +193,25 @@ async def test_what_ends_while_no_worker_is_there_is_known_after_the_start(
     await under_way(two, 1)
     write(log, third)
     assert len(await ends(two, 3)) == 3
+
+
+async def test_what_may_have_ended_before_the_oldest_end_that_is_kept_is_not_waited_for(
+    start: Callable[[], Worker], log: Path
+) -> None:
+    one = start()
+    write(log, offload(one))
+    await ends(one, 1)
+    for _ in range(4 * ROWS):  # ends of others push that one out
+        one[0].append(keeping.ENDED, "{}")
+    async with asyncio.timeout(PATIENCE_S):
+        while (await one[0].last(keeping.ENDED, 1000))[0].data != "{}":  # noqa: ASYNC110  a row that is gone tells nobody
+            await asyncio.sleep(0.01)
+    await end(one)
+    log.unlink()
+    two = start()
+    assert len(await two[0].last(keeping.OFFLOADED, 10)) == 1
+    offload(two, name="b.mkv")
+    assert [shown["path"] for shown in await under_way(two, 1)] == ["b.mkv"]
 
 
 async def test_another_worker_goes_on_with_what_the_elected_one_has_not_heard(
