@@ -1,18 +1,23 @@
 """fileserve behind the real nginx, with the configurations that we ship."""
 
+import hashlib
+import json
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.system.nginx import nginx
+from tests.server.certificates import certificate
+from tests.system.nginx import CONFIGURATIONS, free_port, nginx
 from tests.system.samples import digest, make_sample
 from tests.tools import serving, tool
 
 pytestmark = pytest.mark.system
 
 GIB = 1024**3
+BEHIND = ("--trusted-proxies", "127.0.0.1", "--keep-alive", "300")
 
 
 @pytest.fixture
@@ -28,19 +33,37 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-def test_three_gibibytes_pass_and_a_resume_gets_the_rest(root: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    with (
-        serving(root, "--trusted-proxies", "127.0.0.1") as server,
-        nginx("fileserve.conf", server.url) as proxy,
-    ):
-        curl = [tool("curl"), "-sS", "-o", str(copy), proxy.url + "/download/sparse"]
-        subprocess.run([*curl, "-r", f"0-{GIB + 12344}"], check=True)
-        assert copy.stat().st_size == GIB + 12345
-        subprocess.run([*curl, "-C", "-"], check=True)
+def test_three_gibibytes_pass_in_two_parts_to_a_client_that_rests(root: Path) -> None:
+    hashed = hashlib.sha256()
+    with serving(root, *BEHIND) as server, nginx("fileserve.conf", server.url) as proxy:
+        for part in (f"0-{GIB + 12344}", f"{GIB + 12345}-"):
+            curl = [tool("curl"), "-sSf", "-r", part, proxy.url + "/download/sparse"]
+            with subprocess.Popen(curl, stdout=subprocess.PIPE) as client:
+                assert client.stdout is not None
+                hashed.update(client.stdout.read(1 << 20))
+                time.sleep(1)  # nothing is read meanwhile: nginx could spool gigabytes
+                while data := client.stdout.read(1 << 20):
+                    hashed.update(data)
+            assert client.returncode == 0
         assert proxy.spooled() == []
-    assert digest(copy) == digest(root / "sparse")
-    copy.unlink()
+    assert hashed.hexdigest() == digest(root / "sparse")
+
+
+def test_a_gibibyte_is_uploaded_without_being_stored_on_the_way(tmp_path: Path) -> None:
+    root, zeros, token = tmp_path / "root", tmp_path / "zeros", "t0ken-of-sixteen-characters"
+    root.mkdir()
+    with zeros.open("wb") as file:
+        file.truncate(GIB)
+    options = ("--trusted-proxies", "127.0.0.1", "--upload", "--keep-free", "0", "--token", token)
+    with serving(root, *options) as server, nginx("fileserve.conf", server.url) as proxy:
+        curl = [tool("curl"), "-sSf", "-H", f"Authorization: Bearer {token}", "-T"]
+        subprocess.run([*curl, str(zeros), proxy.url + "/upload/"], check=True)
+        with zeros.open("rb") as file:  # of no known length: in chunks
+            subprocess.run([*curl, "-", proxy.url + "/upload/chunked"], check=True, stdin=file)
+        assert proxy.spooled() == []
+    assert digest(root / "zeros") == digest(root / "chunked") == digest(zeros)
+    for path in (zeros, *root.iterdir()):
+        path.unlink()
 
 
 def test_an_upload_passes_without_being_stored_on_the_way(tmp_path: Path) -> None:
@@ -98,3 +121,29 @@ def _head(url: str, *options: str) -> dict[str, str]:
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     fields = (line.partition(": ") for line in lines[1:] if line)
     return {name.lower(): value for name, _, value in fields}
+
+
+def test_with_its_second_block_uncommented_it_speaks_https_and_http_2(root: Path, tmp_path: Path) -> None:
+    shipped = (CONFIGURATIONS / "fileserve.conf").read_text()
+    block = shipped[shipped.index("#server {") :]
+    lines = [line.removeprefix("#") for line in block.splitlines()]
+    port, pem = free_port(), certificate(tmp_path)
+    changes = {
+        block: "\n".join(lines),
+        "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
+        "/etc/ssl/certs/files.example.org.pem": str(pem),
+        "/etc/ssl/private/files.example.org.key": str(pem),
+    }
+    url = f"https://127.0.0.1:{port}"
+    with (
+        serving(root, "--trusted-proxies", "127.0.0.1") as server,
+        nginx("fileserve.conf", server.url, changes=changes),
+    ):
+        curl = [tool("curl"), "-sSf", "--cacert", str(pem)]
+        for version in ("--http1.1", "--http2"):
+            arrival = subprocess.run([*curl, version, url + "/check-proxy/request/"], check=True, capture_output=True)
+            told = json.loads(arrival.stdout)
+            assert (told["scheme"], told["host"]) == ("https", f"127.0.0.1:{port}")
+        head = _head(url + "/download/sparse", *curl[2:], "--http2", "-r", "0-9")
+        assert head["strict-transport-security"] == "max-age=31536000"
+        assert head["content-range"] == f"bytes 0-9/{3 * GIB}"
