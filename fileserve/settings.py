@@ -215,6 +215,9 @@ class Settings(BaseSettings):
     workers: int = Field(
         1, ge=1, le=256, description="Processes that serve the same port; SIGHUP renews two and more in turn."
     )
+    supervise: bool = Field(
+        False, description="Run a single worker under a supervisor as well, so that SIGHUP renews it, too."
+    )
     root_path: Annotated[str, AfterValidator(_check_root_path)] = Field(
         "", description="Prefix under which a proxy publishes the site, for example /files."
     )

@@ -1,31 +1,24 @@
-"""The request head that is arriving: how much of it there is, and until when it has to be complete.
+"""The request head that is arriving: how much of it there is.
 
 The parser tells of a field only when all of it is there, so an endless field would be seen by nobody; what is counted
 here is what arrives while a head is incomplete. Of what arrived together, content and other requests may precede the
 head; so there are two counts, what it has at least and what it can have at most. The same is counted of what arrives
 behind a head and is no content: trailers, and whatever else a chunk may be dressed in.
 
-Left out: what to do about a head that is too large or too late.
+Left out: what to do about a head that is too large, and until when it has to be complete.
 """
-
-import asyncio
-from collections.abc import Callable
 
 
 class Arrival:
-    """Counts the bytes of an incomplete head and holds the one timer for it."""
+    """Counts the bytes of an incomplete head."""
 
-    __slots__ = ("_loop", "_on_timeout", "_possible", "_timeout_s", "_timer", "incomplete", "received", "total")
+    __slots__ = ("_possible", "incomplete", "received", "total")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, timeout_s: float, on_timeout: Callable[[], None]) -> None:
+    def __init__(self) -> None:
         self.incomplete = False
         self.received = 0  # bytes of the incomplete head, or since the last content, at least
         self.total = 0  # bytes of the connection
         self._possible = 0  # the same, at most
-        self._loop = loop
-        self._timeout_s = timeout_s
-        self._on_timeout = on_timeout
-        self._timer: asyncio.TimerHandle | None = None
 
     def add(self, count: int) -> None:
         """Count *count* bytes that have arrived together."""
@@ -43,16 +36,3 @@ class Arrival:
         """Note the last byte of a head. Its first byte is noted by setting `incomplete`."""
         self.incomplete = False
         self.received = 0
-        if self._timer is not None:
-            self.stop_timer()
-
-    def start_timer(self) -> None:
-        """Let the time for a head run, if it does not run already."""
-        if self._timer is None:
-            self._timer = self._loop.call_later(self._timeout_s, self._on_timeout)
-
-    def stop_timer(self) -> None:
-        """Stop the time."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None

@@ -2,22 +2,34 @@
 
 uvicorn makes one `ServerState` for each server, and a protocol for each connection. An `Edge` stands beside the
 `ServerState` and lives as long: it owns the tallies of clients, the watch for stalled peers and the signals of the end.
-Two servers in one process share nothing, and no global is to be set before a start. Ten attributes, because what is
+Two servers in one process share nothing, and no global is to be set before a start. Twelve attributes, because what is
 shared has this one owner.
 """
 
 import asyncio
+from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from uvicorn.server import ServerState
 
 from fileserve.server.clients import Proxies, Tally, Ticket, key_of
+from fileserve.server.deadlines import Deadlines
 from fileserve.server.limits import RESERVED_DESCRIPTORS, Limits
 from fileserve.server.refusals import Refusal
 from fileserve.server.rests import Rests
 from fileserve.server.stalls import StallWatch
 
 MAX_LINGERING = RESERVED_DESCRIPTORS // 2  # more would take the descriptors that admitted connections count on
+
+
+class Waiting(Protocol):
+    """What a connection is told when its time is over."""
+
+    def head_is_late(self) -> None:
+        """The time of a request head, or of a connection that asks for nothing."""
+
+    def timeout_keep_alive_handler(self) -> None:
+        """The idle time between two requests."""
 
 
 class Edge:
@@ -34,6 +46,8 @@ class Edge:
         self.leaving = asyncio.Event()
         self.draining = asyncio.Event()
         self.rests = Rests()
+        self.heads: Deadlines[Waiting] = Deadlines(lambda connection: connection.head_is_late())
+        self.idle: Deadlines[Waiting] = Deadlines(lambda connection: connection.timeout_keep_alive_handler())
 
     def admit_connection(self, peer: str | None) -> Ticket | Refusal:
         """Count a connection from *peer*, or refuse it. Who is admitted is dismissed once.

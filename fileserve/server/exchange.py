@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from fileserve.server.clients import Ticket
 from fileserve.server.clock import Instant, format_date
-from fileserve.server.writing import write_body, write_head
+from fileserve.server.writing import judge, write_body, write_head
 from fileserve.server.zerocopy import Disconnected, FileEnded, Sender
 
 if TYPE_CHECKING:
@@ -88,10 +88,9 @@ class Exchange:
             self._prepare_body(message)
             is_written = write_body(self.cycle, message)
         elif kind == "http.response.start":
-            fields = list(message.get("headers", ()))
-            named = dict(fields)  # in lower case, says ASGI
-            self._prepare_start(message["status"], named)
-            is_written = write_head(self.cycle, message["status"], fields, named)
+            fields = judge(message.get("headers", ()))
+            self._prepare_start(message["status"], fields.named)
+            is_written = write_head(self.cycle, message["status"], fields)
         elif kind == ZEROCOPYSEND and self.connection.wire.sender is not None:
             return self._send_file(self.connection.wire.sender, message)
         return _nothing() if is_written else self.cycle.send(message)

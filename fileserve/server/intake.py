@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 from fileserve.server import head
 from fileserve.server.arrival import Arrival
 from fileserve.server.connection import Connection
+from fileserve.server.edge import Edge, edge_of
 from fileserve.server.exchange import Exchange
 from fileserve.server.limits import Limits
 from fileserve.server.refusals import Refusal
@@ -55,7 +56,8 @@ class Intake(Connection):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.arrival = Arrival(self.loop, self.limits.head_timeout_s, self._head_is_late)
+        self.edge: Edge = edge_of(server_state, self.limits)
+        self.arrival = Arrival()
         self.exchange: Exchange | None = None  # the one being answered
         self.reading = Reading.PARSED
         self.refusal: Refusal | None = None
@@ -123,7 +125,7 @@ class Intake(Connection):
         """
         version, upgrades = self.parser.get_http_version(), self.parser.should_upgrade()
         self.refusal = self._judge_head(version)
-        self.arrival.complete()
+        self._complete_head()
         if self.refusal is not None:
             raise _Refused
         if version == "1.0":
@@ -170,7 +172,7 @@ class Intake(Connection):
         self.reading = Reading.DISCARDED
         self.refusal = refusal
         self.unparsed = b""
-        self.arrival.complete()
+        self._complete_head()
         self._drop_incomplete_request()
         if self.exchange is None:
             self.end_or_wait()
@@ -224,14 +226,23 @@ class Intake(Connection):
         if arrival.received > limits.header_bytes or len(self.headers) > limits.header_count:
             self.refuse(head.too_large(self.url, limits) if arrival.incomplete else Refusal.LARGE_HEAD)
         elif self.exchange is None:
-            arrival.start_timer()
+            self.await_head()
+
+    def await_head(self) -> None:
+        """Let the time of a head run, or that of a connection on which nothing happens."""
+        self.edge.heads.add(self, self.limits.head_timeout_s)
+
+    def _complete_head(self) -> None:
+        self.arrival.complete()
+        self.edge.heads.discard(self)
 
     def _head_without_upgrade(self) -> bytes:
         method, version = self.parser.get_method(), self.parser.get_http_version().encode()
         lines = [b"%s: %s\r\n" % field for field in self.headers if field[0] != b"upgrade"]
         return b"%s %s HTTP/%s\r\n%s\r\n" % (method, self.url, version, b"".join(lines))
 
-    def _head_is_late(self) -> None:
+    def head_is_late(self) -> None:
+        """Refuse a head that takes too long; close a connection on which none has begun."""
         if self.arrival.incomplete:
             self.refuse(Refusal.SLOW_HEAD)
         else:

@@ -108,8 +108,11 @@ def _inherited(fd: int) -> socket.socket:
 
 
 def _activated() -> list[socket.socket]:
-    """Return the sockets that systemd hands over, sd_listen_fds(3); none when it addresses another process."""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+    """Return the sockets that systemd hands over, sd_listen_fds(3); none when it addresses another process.
+
+    Their names (``LISTEN_FDNAMES``) say nothing here: all are served alike.
+    """
+    pid, count, _ = (os.environ.pop(f"LISTEN_{name}", "") for name in ("PID", "FDS", "FDNAMES"))
+    if pid != str(os.getpid()) or not count.isdecimal():
         return []
-    count = int(os.environ.get("LISTEN_FDS", "0"))
-    return [_inherited(fd) for fd in range(FIRST_ACTIVATED, FIRST_ACTIVATED + count)]
+    return [_inherited(fd) for fd in range(FIRST_ACTIVATED, FIRST_ACTIVATED + int(count))]

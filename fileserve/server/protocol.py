@@ -27,7 +27,6 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
 from fileserve.server.clients import Ticket
-from fileserve.server.edge import Edge, edge_of
 from fileserve.server.exchange import Exchange
 from fileserve.server.intake import Intake, Reading
 from fileserve.server.limits import Limits
@@ -52,13 +51,12 @@ class Protocol(Intake):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.edge: Edge = edge_of(server_state, self.limits)
         self.wire: Wire = None  # type: ignore[assignment]  # until the connection is made
         self.ticket: Ticket | None = None
         self.is_proxied = False  # until it is known who the peer is
         self._untaken = 0  # of the last answer, when the idle time was over
         if self.limits.keep_alive_s is not None:
-            self.timeout_keep_alive = self.limits.keep_alive_s  # type: ignore[assignment]  # handed to call_later
+            self.timeout_keep_alive = self.limits.keep_alive_s  # type: ignore[assignment]  # may be a fraction
 
     @classmethod
     def with_limits(cls, limits: Limits, *, zero_copy: bool = True, tuned: bool = False) -> type[Self]:
@@ -82,11 +80,11 @@ class Protocol(Intake):
             self.refuse(admitted)
         else:
             self.ticket = admitted
-            self.arrival.start_timer()
+            self.await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give back what the connection holds; tell the running request, since uvicorn tells only the newest of all."""
-        self.arrival.stop_timer()
+        self.edge.heads.discard(self)
         self._withdraw()
         self.edge.lingering.discard(self)
         self.pipeline.clear()
@@ -112,15 +110,23 @@ class Protocol(Intake):
         return True
 
     def on_response_complete(self) -> None:
-        """Let uvicorn start the next request of a pipeline or the idle time; where neither is due, end or wait."""
+        """Start the next request of a pipeline or the idle time; where neither is due, end or wait.
+
+        In place of uvicorn's own, which sets a timer for each response.
+        """
         self.wire.joining.flush()  # the answer to HEAD is a head alone
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             self.wire.release()
             self.end(exchange)
-        super().on_response_complete()
+        self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
+        self._unset_keepalive_if_required()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self.edge.idle.add(self, self.timeout_keep_alive)
         if self.unparsed and self.reading is Reading.PARSED:
             self.parse()
         elif self.exchange is None and (self.reading is not Reading.PARSED or self.arrival.incomplete):
@@ -131,16 +137,19 @@ class Protocol(Intake):
         """Close the connection, which is idle; but not as long as its client goes on taking the last answer."""
         untaken, self._untaken = self._untaken, self.wire.unacknowledged()
         if self._untaken and self._untaken != untaken and self.reading is Reading.PARSED:
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+            self.edge.idle.add(self, self.timeout_keep_alive)
         else:
             super().timeout_keep_alive_handler()
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Stop the idle time. Leans on uvicorn to do so by this alone, and for the time of `_linger`."""
+        self.edge.idle.discard(self)
+        super()._unset_keepalive_if_required()
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the transport over; what this protocol holds for it ends here, because uvicorn tells it nothing more."""
         self.reading = Reading.DISCARDED
-        self.arrival.stop_timer()
+        self.edge.heads.discard(self)
         self._withdraw()
         super().handle_websocket_upgrade()
 
@@ -250,7 +259,7 @@ class Protocol(Intake):
             self.transport.close()
         elif self.arrival.incomplete:
             self._unset_keepalive_if_required()
-            self.arrival.start_timer()
+            self.await_head()
 
     def _linger(self) -> None:
         """Say that nothing more is coming, and hear the client out for a moment. RFC 9112 §9.6.

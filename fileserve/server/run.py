@@ -9,6 +9,7 @@ import ssl
 from fileserve.server.configuration import configure, raise_descriptor_limit
 from fileserve.server.listeners import CannotListen, listen, url_of
 from fileserve.server.logs import set_up_logging
+from fileserve.server.notifying import superior_of_environment
 from fileserve.server.supervisor import StartFailed, Supervisor
 from fileserve.server.worker import Drain, Worker
 from fileserve.settings import Settings, SettingsError
@@ -27,10 +28,11 @@ def run(settings: Settings, listeners: list[socket.socket]) -> None:
     set_up_logging()
     raise_descriptor_limit()
     os.environ.update(settings.to_environment())
-    if settings.workers == 1:
-        Worker(configure(settings), Drain.of(settings)).run(sockets=listeners)
+    superior = superior_of_environment()
+    if settings.workers > 1 or settings.supervise:
+        asyncio.run(Supervisor(settings.workers, listeners, settings.interrupt_timeout, superior).run())
     else:
-        asyncio.run(Supervisor(settings.workers, listeners, settings.interrupt_timeout).run())
+        Worker(configure(settings), Drain.of(settings), superior).run(sockets=listeners)
 
 
 def check_certificate(settings: Settings) -> None:

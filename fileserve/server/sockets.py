@@ -38,9 +38,13 @@ def is_tcp(sock: Socket) -> bool:
 
 
 def address_of(name: object) -> tuple[str, int | None] | None:
-    """Return what ASGI calls a socket's end: host and port, or a path alone; ``None`` where it has no name."""
+    """Return what ASGI calls a socket's end: host and port, or a path alone; ``None`` where it has no name.
+
+    A client that comes by IPv4 to a socket for both has its IPv4 address, as on one of its own (RFC 4291 §2.5.5.2).
+    """
     if isinstance(name, tuple):
-        return str(name[0]), int(name[1])
+        host = str(name[0])
+        return host.removeprefix("::ffff:") if "." in host else host, int(name[1])
     return (name, None) if isinstance(name, str) and name else None
 
 

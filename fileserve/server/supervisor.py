@@ -1,5 +1,8 @@
 """Keeps a number of workers at work: starts them, replaces the crashed, renews all on SIGHUP, ends all on SIGTERM.
 
+On SIGUSR2 it leaves alone: its workers lose their leash, drain as on SIGTERM, and end without it. So a service manager
+that waits for its main process starts the next server at once, while downloads of the old one go on.
+
 Everything is awaited, nothing polled or joined: a worker that drains for an hour behind one long download delays
 neither a signal nor the replacement of another. A renewal starts the new worker first, and tells the old one to drain
 only when the new one accepts; so the port is never without a listener, and no download is lost.
@@ -7,60 +10,31 @@ only when the new one accepts; so the port is never without a listener, and no d
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
 import time
-from asyncio.subprocess import Process
-from contextlib import suppress
-from dataclasses import dataclass
 
-__all__ = ["Supervisor"]
+from fileserve.server.member import Member, StartFailed
+from fileserve.server.superior import Superior
+
+__all__ = ["StartFailed", "Supervisor"]
 
 log = logging.getLogger("fileserve.supervisor")
 
-START_S = 60  # within which a worker must accept
 SOON_S = 5  # a worker that lives no longer than this is replaced only after a pause
 PAUSE_S = 2
 
 
-class StartFailed(Exception):
-    """A worker ended, or took too long, before it accepted connections."""
-
-
-@dataclass(slots=True, eq=False)
-class Member:
-    """A running worker process and the supervisor's end of its leash."""
-
-    process: Process
-    leash: socket.socket
-    started_at: float
-    drains: bool = False
-
-    async def ready(self) -> None:
-        """Return when the worker accepts connections; raise ``StartFailed`` when it never will."""
-        try:
-            said = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self.leash, 1), START_S)
-        except TimeoutError:
-            self.process.kill()
-            raise StartFailed(f"worker {self.process.pid} did not start within {START_S} s") from None
-        if not said:
-            raise StartFailed(f"worker {self.process.pid} ended while it started")
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process, if it still runs: the first makes it drain, the second ends it."""
-        self.drains = True
-        with suppress(ProcessLookupError):
-            self.process.send_signal(number)
-
-
 class Supervisor:
-    """Runs *count* workers on the same listening sockets."""
+    """Runs *count* workers on the same listening sockets, and tells its own *superior* how they are."""
 
-    def __init__(self, count: int, listeners: list[socket.socket], interrupt_s: float) -> None:
+    def __init__(self, count: int, listeners: list[socket.socket], interrupt_s: float, superior: Superior) -> None:
         self.count = count
         self.listeners = listeners
         self.interrupt_s = interrupt_s  # what Ctrl-C leaves to the workers, those too that drain already
+        self.superior = superior
         self.serving: list[Member] = []
         self.watches: dict[asyncio.Task[None], Member] = {}  # of all members, draining ones too
         self.renewing = asyncio.Lock()
@@ -75,13 +49,19 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.end, number)
+        loop.add_signal_handler(signal.SIGUSR2, self.leave)
         tasks: set[asyncio.Task[None]] = set()
         loop.add_signal_handler(signal.SIGHUP, lambda: tasks.add(loop.create_task(self.renew())))
+        with self.superior.attended(lost=lambda: None):
+            await self._run()
+
+    async def _run(self) -> None:
         try:
             async with self.renewing:
                 for member in await asyncio.gather(*(self._start() for _ in range(self.count))):
                     self._serve(member)
-            log.info("%d workers accept connections", self.count)
+            if not self.ending:
+                self._succeed("1 worker accepts connections", "{} workers accept connections")
         except StartFailed:
             if not self.ending:  # or this would be the second signal to the workers that drain already
                 self.end(signal.SIGTERM)
@@ -101,23 +81,45 @@ class Supervisor:
         self.ending = True
         for listener in self.listeners:
             listener.close()  # or clients would wait at a port where the last worker accepts no more
+        self.superior.stopping("what is under way has its time to finish")
+
+    def leave(self) -> None:
+        """Leave the workers to themselves, who take it for the sign to drain.
+
+        Without Python's own way out: asyncio kills the children whose transports it closes.
+        """
+        log.info("leaving the workers to finish what is under way by themselves")
+        self.superior.stopping("the workers finish what is under way by themselves")
+        os._exit(0)
 
     async def renew(self) -> None:
         """Replace each serving worker by a new one, in turn; a new one that does not start leaves the old at work."""
         async with self.renewing:
-            for old in list(self.serving):
-                if self.ending:
-                    return
-                try:
-                    new = await self._start()
-                except StartFailed as error:
-                    log.error("renewal stopped, the old workers go on: %s", error)
-                    return
-                self._serve(new)
-                if old in self.serving:
-                    self.serving.remove(old)
-                old.signal(signal.SIGTERM)
-            log.info("all %d workers are renewed", self.count)
+            if self.ending:
+                return
+            self.superior.reloading("the workers are being renewed")
+            try:
+                for old in list(self.serving):
+                    await self._renew(old)
+            except StartFailed as error:
+                log.error("renewal stopped, the old workers go on: %s", error)
+                self.superior.ready(f"renewal stopped, the old workers go on: {error}")
+            else:
+                if not self.ending:
+                    self._succeed("the worker is renewed", "all {} workers are renewed")
+
+    async def _renew(self, old: Member) -> None:
+        if self.ending:
+            return
+        self._serve(await self._start())
+        if old in self.serving:
+            self.serving.remove(old)
+        old.signal(signal.SIGTERM)
+
+    def _succeed(self, one: str, several: str) -> None:
+        status = one if self.count == 1 else several.format(self.count)
+        log.info(status)
+        self.superior.ready(status)
 
     async def _start(self) -> Member:
         """Start a worker and return when it accepts connections."""
@@ -125,6 +127,8 @@ class Supervisor:
         ours.setblocking(False)
         fds = [listener.fileno() for listener in self.listeners]
         command = [sys.executable, "-m", "fileserve.server.worker", "--listeners", ",".join(map(str, fds))]
+        if self.superior.watchdog_s:
+            command += ["--beat", str(self.superior.watchdog_s / 3)]
         with theirs:
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -149,7 +153,10 @@ class Supervisor:
 
     async def _watch(self, member: Member) -> None:
         """Wait for a worker's end; replace it when nobody asked it to end."""
+        hearing = asyncio.ensure_future(member.hear(self.superior.watchdog_s))
         status = await member.process.wait()
+        hearing.cancel()
+        await asyncio.wait([hearing])
         member.leash.close()
         if member not in self.serving:
             return

@@ -1,8 +1,7 @@
 """One process that answers: uvicorn's server, with an end in steps.
 
-The first signal begins the drain (see `Drain`), the second ends it at once. A worker of a supervisor also holds one
-end of a leash, a socket pair: it says there that it is ready, and drains when the supervisor's end is gone, so that
-no worker outlives a supervisor that was killed.
+The first signal begins the drain (see `Drain`), the second ends it at once. A worker of a supervisor also drains when
+the supervisor is gone (see `Leash`).
 """
 
 import argparse
@@ -16,24 +15,26 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
 from fileserve.server.configuration import configure, raise_descriptor_limit
 from fileserve.server.edge import Edge, edge_of
+from fileserve.server.leash import Leash
 from fileserve.server.listeners import BACKLOG
 from fileserve.server.logs import set_up_logging
 from fileserve.server.protocol import Protocol
+from fileserve.server.superior import Superior
 from fileserve.settings import Settings, load_settings
 
-__all__ = ["READY", "Drain", "Worker"]
+__all__ = ["Drain", "Worker"]
 
 log = logging.getLogger("fileserve.server")
 
-READY = b"."
-YOUNG_OBJECTS = 10_000  # so many more objects before the garbage collector looks at the new ones; by default 700
-SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+YOUNG_OBJECTS = 50_000  # so many more objects before the garbage collector looks at the new ones; by default 700
+SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +62,10 @@ class Worker(uvicorn.Server):
     Leans on uvicorn for `lifespan`, and to call `capture_signals`, `startup`, `on_tick` and `shutdown`.
     """
 
-    def __init__(self, config: uvicorn.Config, drain: Drain, leash: socket.socket | None = None) -> None:
+    def __init__(self, config: uvicorn.Config, drain: Drain, superior: Superior) -> None:
         super().__init__(config)
         self.drain = drain
-        self.leash = leash
+        self.superior = superior
         self.leave_at: float | None = None
 
     @property
@@ -80,18 +81,15 @@ class Worker(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, self.end, number)
-        if self.leash is not None:
-            loop.add_reader(self.leash, self._hear_leash)
         try:
-            yield
+            with self.superior.attended(lost=lambda: self.end(signal.SIGTERM)):
+                yield
         finally:
             for number in SIGNALS:
                 loop.remove_signal_handler(number)
-            if self.leash is not None:
-                loop.remove_reader(self.leash)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to accept, and tell the supervisor.
+        """Begin to accept, and say so.
 
         In place of uvicorn's own, which leaves a TLS handshake a minute: it has the time of a request head.
         """
@@ -99,22 +97,19 @@ class Worker(uvicorn.Server):
         if self.lifespan.should_exit:
             sys.exit(STARTUP_FAILURE)
         loop = asyncio.get_running_loop()
+        protocol = self.config.http_protocol_class
+        assert issubclass(protocol, Protocol)
+        connect = partial(protocol, self.config, self.server_state, self.lifespan.state)
         handshake_s = self.edge.limits.head_timeout_s if self.config.ssl else None
         self.servers = [
             await loop.create_server(
-                self._protocol, sock=listener, ssl=self.config.ssl, backlog=BACKLOG, ssl_handshake_timeout=handshake_s
+                connect, sock=listener, ssl=self.config.ssl, backlog=BACKLOG, ssl_handshake_timeout=handshake_s
             )
             for listener in sockets or []
         ]
         self.started = True
         _spare_the_collector()
-        if self.leash is not None:
-            self.leash.send(READY)
-
-    def _protocol(self) -> Protocol:
-        protocol = self.config.http_protocol_class
-        assert issubclass(protocol, Protocol)
-        return protocol(self.config, self.server_state, self.lifespan.state)
+        self.superior.ready("accepts connections")
 
     def end(self, number: signal.Signals) -> None:
         """Begin the drain; when it has begun already, end it now."""
@@ -126,6 +121,7 @@ class Worker(uvicorn.Server):
         limit_s = self.drain.interrupt_s if is_interrupt else self.drain.timeout_s
         self.config.timeout_graceful_shutdown = limit_s  # type: ignore[assignment]  # handed to wait_for
         self.edge.leave()
+        self.superior.stopping(f"what is under way has {limit_s:g} s to finish")
         if self.server_state.tasks:
             again = "; Ctrl-C again ends them now" if is_interrupt else ""
             log.warning("ending: %g s for %d under way%s", limit_s, len(self.server_state.tasks), again)
@@ -149,12 +145,6 @@ class Worker(uvicorn.Server):
             if connection.transport is not None:
                 connection.transport.abort()
 
-    def _hear_leash(self) -> None:
-        assert self.leash is not None
-        if not self.leash.recv(1):  # the supervisor is gone
-            asyncio.get_running_loop().remove_reader(self.leash)
-            self.end(signal.SIGTERM)
-
 
 def _spare_the_collector() -> None:
     """Keep the garbage collector from looking through the program itself, again and again, while clients wait.
@@ -172,13 +162,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--listeners", required=True)
     parser.add_argument("--leash", type=int, required=True)
+    parser.add_argument("--beat", type=float)
     arguments = parser.parse_args()
     set_up_logging()
     raise_descriptor_limit()
     settings = load_settings()
     listeners = [socket.socket(fileno=int(fd)) for fd in arguments.listeners.split(",")]
-    with socket.socket(fileno=arguments.leash) as leash:
-        Worker(configure(settings), Drain.of(settings), leash).run(sockets=listeners)
+    with socket.socket(fileno=arguments.leash) as end:
+        Worker(configure(settings), Drain.of(settings), Leash(end, arguments.beat)).run(sockets=listeners)
 
 
 if __name__ == "__main__":

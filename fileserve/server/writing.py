@@ -1,7 +1,8 @@
 """Writes the usual response, in half the time that uvicorn's cycle takes: a head with Content-Length, and its content.
 
 uvicorn judges each name and each value by itself, a quarter of the time of a small answer. Here the lines of a head
-are put together first and judged in one pass (RFC 9112 §5, RFC 9110 §5.1 and §5.5). What is unusual (a name in
+are put together first and judged in one pass (RFC 9112 §5, RFC 9110 §5.1 and §5.5), and fields that come as a tuple are
+remembered with that, because an application that has them ready sends them again and again. What is unusual (a name in
 capitals, a transfer coding, a Connection field of the application's own, a full socket) and what is forbidden is left
 to uvicorn, so that there is one place which refuses.
 
@@ -10,12 +11,14 @@ attributes that are read and set here. Left out: what the fields mean.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-__all__ = ["write_body", "write_head"]
+__all__ = ["Judged", "judge", "write_body", "write_head"]
 
 Field = tuple[bytes, bytes]
 
@@ -24,22 +27,31 @@ _UNUSUAL = frozenset((b"connection", b"transfer-encoding"))
 _KEEP, _CLOSE = b"\r\n", b"connection: close\r\n\r\n"
 
 
-def write_head(cycle: RequestResponseCycle, status: int, fields: Sequence[Field], named: Mapping[bytes, bytes]) -> bool:
-    """Write the head of a response with Content-Length; ``False``: this one is uvicorn's to write or to refuse.
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The fields of a response: *named* by their names in lower case; as *lines*, unless they are unusual."""
 
-    *named* are the *fields* by their name.
-    """
-    length = named.get(b"content-length", b"")
-    if cycle.response_started or _is_held_up(cycle) or not length.isdigit() or len(named) != len(fields):
+    named: Mapping[bytes, bytes]
+    lines: bytes | None
+
+
+def judge(fields: Iterable[Field]) -> Judged:
+    """Return the *fields* of a response, judged."""
+    return _remembered(fields) if type(fields) is tuple else _judge(tuple((name, value) for name, value in fields))
+
+
+def write_head(cycle: RequestResponseCycle, status: int, fields: Judged) -> bool:
+    """Write the head of a response with Content-Length; ``False``: this one is uvicorn's to write or to refuse."""
+    if fields.lines is None or cycle.response_started or _is_held_up(cycle):
         return False
-    lines = _format_lines((*cycle.default_headers, *fields))
-    if lines is None or not _UNUSUAL.isdisjoint(named):
+    first = _default_lines(tuple(cycle.default_headers))
+    if first is None:
         return False
     cycle.response_started = True
     cycle.waiting_for_100_continue = False
     cycle.chunked_encoding = False
-    cycle.expected_content_length = int(length)
-    cycle.transport.write(b"".join((STATUS_LINE[status], lines, _KEEP if cycle.keep_alive else _CLOSE)))
+    cycle.expected_content_length = int(fields.named[b"content-length"])
+    cycle.transport.write(b"".join((STATUS_LINE[status], first, fields.lines, _KEEP if cycle.keep_alive else _CLOSE)))
     return True
 
 
@@ -73,7 +85,19 @@ def _is_held_up(cycle: RequestResponseCycle) -> bool:
     return cycle.disconnected or cycle.flow.write_paused or cycle.access_log
 
 
-def _format_lines(fields: Sequence[Field]) -> bytes | None:
+def _judge(fields: tuple[Field, ...]) -> Judged:
+    named = dict(fields)
+    is_usual = named.get(b"content-length", b"").isdigit() and _UNUSUAL.isdisjoint(named) and len(named) == len(fields)
+    return Judged(named, _format_lines(fields) if is_usual else None)
+
+
+_remembered = lru_cache(maxsize=1024)(_judge)
+
+
+def _format_lines(fields: tuple[Field, ...]) -> bytes | None:
     """Return the field lines; ``None``: a name or value is none. A value with a line break makes one line too many."""
     lines = b"".join([b"%b: %b\r\n" % field for field in fields])
     return lines if lines.count(b"\n") == len(fields) and _LINES.fullmatch(lines) else None
+
+
+_default_lines = lru_cache(maxsize=16)(_format_lines)  # of Date and the configuration: anew each second

@@ -53,7 +53,7 @@ class Sender:
         self._registered = False
         self._has_begun = False  # the first span of a response is sent, for which a cork would not pay
         self._corked = False
-        self._can_cork = is_tcp(sock)
+        self._can_cork: bool | None = None  # not known yet
         self._unyielded = 0
         self._lost = False
 
@@ -80,6 +80,8 @@ class Sender:
 
     def _cork(self) -> None:
         """Hold back segments that are not full until `release`."""
+        if self._can_cork is None:
+            self._can_cork = is_tcp(self._sock)
         if self._can_cork and not self._corked:
             set_cork(self._sock, True)
             self._corked = True
@@ -118,7 +120,10 @@ class Sender:
             self._continue()
         if not region.done.done():
             self._unyielded = 0
-        await region.done
+        try:
+            await region.done
+        finally:
+            region.done = None  # its error knows this frame, and this frame the region: a circle
 
     async def _send_cold(self, region: Region) -> bool:
         """Send a few spans from a disk thread. Return whether the socket is full."""

@@ -16,6 +16,7 @@ import os
 import stat
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from fileserve import disk
 from fileserve.storage.descriptor import Descriptor
@@ -27,8 +28,7 @@ __all__ = ["FileRegion", "FileStatus", "OpenFile", "status_of"]
 _TURN = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class FileStatus:
+class FileStatus(NamedTuple):
     """What fstat says of a file: size in bytes, times in nanoseconds since 1970, inode number, mode bits."""
 
     size: int

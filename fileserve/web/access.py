@@ -42,10 +42,8 @@ class Action(Enum):
     DELETE = "delete"
     MOVE = "move"
 
-    @property
-    def changes(self) -> bool:
-        """Whether this changes files."""
-        return self not in (Action.PROBE, Action.READ, Action.OPERATE)
+    def __init__(self, setting: str) -> None:
+        self.changes = setting not in ("probe", "read", "operate")  # files
 
 
 async def authorize(scope: Scope, action: Action) -> None:

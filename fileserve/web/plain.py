@@ -23,8 +23,8 @@ from fileserve.web.transfer import Transfer
 
 _ASKING = frozenset(
     (
-        *("range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"),
-        *("want-digest", "want-repr-digest", "want-content-digest"),
+        *(b"range", b"if-range", b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since"),
+        *(b"want-digest", b"want-repr-digest", b"want-content-digest"),
     )
 )
 
@@ -32,7 +32,7 @@ _ASKING = frozenset(
 def plain_download(request: NameRequest, opened: OpenFile) -> Transfer | None:
     """Return the response with all of *opened*, which it owns then; ``None``: this request is no plain one."""
     scope, settings, status = request.scope, request.site.settings, opened.status
-    if scope["method"] != "GET" or scope["query_string"] or not _ASKING.isdisjoint(request.fields):
+    if scope["method"] != "GET" or scope["query_string"] or not _ASKING.isdisjoint(dict(scope["headers"])):
         return None
     settled_before_ns = request.now_ns - settings.weak_etag_ms * NS_PER_MS
     if status.ctime_ns >= settled_before_ns or status.mtime_ns >= settled_before_ns:

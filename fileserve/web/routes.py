@@ -37,8 +37,15 @@ class NameRequest:
     site: Site
     name: Name
     trailing_slash: bool
-    fields: Mapping[str, str]
     now_ns: int
+    _fields: Mapping[str, str] | None = None
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """The values of its header fields by lower-case name. Combined when first asked for: a plain GET needs none."""
+        if self._fields is None:
+            self._fields = combine_fields(self.scope["headers"])
+        return self._fields
 
     @property
     def now_s(self) -> int:
@@ -113,10 +120,9 @@ async def answer(operation: Operation, scope: Scope, receive: Receive, encoded_n
     try:
         await authorize(scope, operation.action)
         name, trailing_slash = parse_name(encoded_name)
-        fields = combine_fields(scope["headers"])
         # An upload may take hours; the instant of its response is then not that of its request.
         now_ns = time.time_ns() if operation.action.changes else instant(scope)
-        request = NameRequest(scope, receive, site_of(scope), name, trailing_slash, fields, now_ns)
+        request = NameRequest(scope, receive, site_of(scope), name, trailing_slash, now_ns)
         return await operation.handler(request)
     except StorageError as error:
         return problem_of(error).response(scope)
@@ -145,7 +151,9 @@ def instant(scope: Scope) -> int:
 def site_path(scope: Scope) -> bytes:
     """Return the undecoded path beneath the root path under which a proxy publishes the site."""
     raw_path: bytes = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
-    root_path = scope.get("root_path", "").encode()
-    if root_path and raw_path.startswith(root_path + b"/"):
-        return raw_path[len(root_path) :]
-    return raw_path
+    root_path = scope.get("root_path")
+    return raw_path.removeprefix(root_path.encode()) if root_path and _is_beneath(raw_path, root_path) else raw_path
+
+
+def _is_beneath(raw_path: bytes, root_path: str) -> bool:
+    return raw_path.startswith(root_path.encode() + b"/")

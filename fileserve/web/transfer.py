@@ -184,7 +184,7 @@ class Transfer:
             disconnect.cancel()
 
     async def _start(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.plan.status, "headers": list(self.plan.fields)})
+        await send({"type": "http.response.start", "status": self.plan.status, "headers": self.plan.fields})
 
     async def _parts(self) -> AsyncGenerator[bytes | FileRegion, None]:
         for segment in self.plan.segments:

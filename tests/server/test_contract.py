@@ -51,6 +51,7 @@ def test_the_overrides_are_the_ones_that_this_file_knows() -> None:
     assert set(OVERRIDES) == {
         "__init__",
         "_start_asgi_task",
+        "_unset_keepalive_if_required",
         "connection_lost",
         "connection_made",
         "data_received",
@@ -74,6 +75,14 @@ def test_the_data_received_that_ours_replaces_does_no_more() -> None:
         *("HttpParserUpgrade", "_should_upgrade", "handle_websocket_upgrade", "_unsupported_upgrade_warning"),
     }
     assert {"HttpRequestParser", "set_dangerous_leniencies"} <= names_used_by(HttpToolsProtocol.__init__)
+
+
+def test_the_end_of_a_response_that_ours_replaces_does_no_more() -> None:
+    assert names_used_by(HttpToolsProtocol.on_response_complete) == {
+        *("self", "server_state", "total_requests", "transport", "is_closing", "_unset_keepalive_if_required"),
+        *("flow", "resume_reading", "pipeline", "pop", "cycle", "app", "_start_asgi_task"),
+        *("timeout_keep_alive_task", "loop", "call_later", "timeout_keep_alive", "timeout_keep_alive_handler"),
+    }
 
 
 @pytest.mark.parametrize("name", ["__init__", "connection_made"])
@@ -141,8 +150,6 @@ def test_uvicorn_sets_what_we_read(function: Callable[..., Any], attributes: set
         pytest.param(
             HttpToolsProtocol.on_headers_complete, {"_start_asgi_task", "url", "expect_100_continue"}, id="start"
         ),
-        pytest.param(HttpToolsProtocol.on_response_complete, {"_start_asgi_task", "pipeline"}, id="pipelined_start"),
-        pytest.param(HttpToolsProtocol.on_response_complete, {"resume_reading"}, id="resumption"),
         pytest.param(HttpToolsProtocol.on_header, {"headers"}, id="field_or_trailer"),
         pytest.param(HttpToolsProtocol.connection_lost, {"resume_writing", "message_event"}, id="loss"),
         pytest.param(HttpToolsProtocol._unset_keepalive_if_required, {"timeout_keep_alive_task"}, id="idle_timer"),

@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from fileserve.server.supervisor import Member, StartFailed, Supervisor
+from fileserve.server.member import Member, StartFailed
+from fileserve.server.superior import Superior
+from fileserve.server.supervisor import Supervisor
 from tests.server.certificates import certificate
 from tests.tools import serving, wait_until
 
@@ -52,7 +54,7 @@ async def test_a_signal_while_workers_start_is_not_passed_on_twice() -> None:
             ends.append(number)
             super().end(number)
 
-    await Starting(1, [], interrupt_s=10).run()
+    await Starting(1, [], interrupt_s=10, superior=Superior()).run()
     assert ends == [signal.SIGTERM]
 
 
@@ -62,4 +64,4 @@ async def test_workers_that_do_not_start_are_an_error() -> None:
             raise StartFailed("ended while it started")
 
     with pytest.raises(StartFailed):
-        await Failing(1, [], interrupt_s=10).run()
+        await Failing(1, [], interrupt_s=10, superior=Superior()).run()

@@ -8,7 +8,7 @@ import pytest
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from fileserve.server.writing import write_body, write_head
+from fileserve.server.writing import judge, write_body, write_head
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -71,7 +71,7 @@ def state_of(cycle: RequestResponseCycle) -> tuple[object, ...]:
 
 
 def write_ours(cycle: RequestResponseCycle, fields: Fields, *messages: dict[str, Any], status: int = 200) -> list[bool]:
-    head = write_head(cycle, status, fields, dict(fields))
+    head = write_head(cycle, status, judge(fields))
     return [head, *(write_body(cycle, message) for message in messages)]
 
 
@@ -125,7 +125,7 @@ async def test_what_is_written_is_what_uvicorn_writes(
 async def test_an_unusual_head_is_left_to_uvicorn(fields: Fields) -> None:
     cycle = cycle_of()
     before = state_of(cycle)
-    assert not write_head(cycle, 200, fields, dict(fields))
+    assert not write_head(cycle, 200, judge(fields))
     assert state_of(cycle) == before
 
 
@@ -147,8 +147,8 @@ async def test_nothing_is_written_while_the_client_has_to_take_more_or_has_left(
     held_up, left, second = cycle_of(), cycle_of(), cycle_of()
     held_up.flow.pause_writing()
     left.disconnected = True
-    assert not write_head(held_up, 200, [LENGTH], dict([LENGTH]))
-    assert not write_head(left, 200, [LENGTH], dict([LENGTH]))
+    assert not write_head(held_up, 200, judge([LENGTH]))
+    assert not write_head(left, 200, judge([LENGTH]))
     assert write_ours(second, [LENGTH], CONTENT, CONTENT) == [True, True, False]
 
 

@@ -48,7 +48,7 @@ def index(request: pytest.FixtureRequest, open_index: OpenIndex, path: Path) -> 
 
 
 def file(number: int) -> FileStatus:
-    return replace(STATUS, inode=number)
+    return STATUS._replace(inode=number)
 
 
 def test_what_is_stored_is_found(index: Index) -> None:
@@ -62,7 +62,7 @@ def test_what_is_stored_is_found(index: Index) -> None:
 
 @pytest.mark.parametrize("part", ["inode", "size", "mtime_ns", "ctime_ns"])
 def test_another_state_is_another_file(index: Index, part: str) -> None:
-    other = replace(STATUS, **{part: 99})
+    other = STATUS._replace(**{part: 99})
     index.store(STATUS, DIGESTS)
     index.store_pieces(STATUS, PIECES)
     assert index.find(other) is None
@@ -72,17 +72,17 @@ def test_another_state_is_another_file(index: Index, part: str) -> None:
 def test_a_mode_is_no_part_of_the_state(index: Index) -> None:
     """What changes the mode changes the ctime."""
     index.store(STATUS, DIGESTS)
-    assert index.find(replace(STATUS, mode=0)) == DIGESTS
+    assert index.find(STATUS._replace(mode=0)) == DIGESTS
 
 
 @pytest.mark.parametrize(
     "status",
     [
-        pytest.param(replace(STATUS, inode=2**64 - 1), id="inode_of_64_bits"),
-        pytest.param(replace(STATUS, mtime_ns=2**63 + 1), id="mtime_after_2262"),
-        pytest.param(replace(STATUS, mtime_ns=-(2**62)), id="mtime_before_1970"),
-        pytest.param(replace(STATUS, size=2**63 - 1), id="size_of_8_eib"),
-        pytest.param(replace(STATUS, size=0), id="empty_file"),
+        pytest.param(STATUS._replace(inode=2**64 - 1), id="inode_of_64_bits"),
+        pytest.param(STATUS._replace(mtime_ns=2**63 + 1), id="mtime_after_2262"),
+        pytest.param(STATUS._replace(mtime_ns=-(2**62)), id="mtime_before_1970"),
+        pytest.param(STATUS._replace(size=2**63 - 1), id="size_of_8_eib"),
+        pytest.param(STATUS._replace(size=0), id="empty_file"),
     ],
 )
 def test_extreme_states_are_kept(index: Index, status: FileStatus) -> None:

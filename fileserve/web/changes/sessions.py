@@ -7,7 +7,6 @@ What stood in the request that began it, preconditions included, is kept with it
 as it does for PUT: before content is read, and once more under the lock.
 """
 
-import dataclasses
 import logging
 from contextlib import suppress
 from http import HTTPStatus
@@ -120,5 +119,12 @@ async def _hash_later(request: NameRequest, name: Name) -> None:
 
 def _as_put(request: NameRequest, name: Name, details: dict[str, str]) -> NameRequest:
     """Return the PUT that would do the same as the request that began the upload."""
-    fields = {field: details[field] for field in PRECONDITIONS if field in details}
-    return dataclasses.replace(request, scope={**request.scope, "method": "PUT"}, name=name, fields=fields)
+    fields = [(field.encode(), details[field].encode("latin-1")) for field in PRECONDITIONS if field in details]
+    return NameRequest(
+        {**request.scope, "method": "PUT", "headers": fields},
+        request.receive,
+        request.site,
+        name,
+        request.trailing_slash,
+        request.now_ns,
+    )

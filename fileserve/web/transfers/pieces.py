@@ -4,7 +4,6 @@ Workers tell each other pieces: of responses that have ended, as rows of the eve
 reports that are not kept. Both are JSON, which is read here alone.
 """
 
-from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
@@ -13,7 +12,7 @@ from typing import Any
 from fileserve.semantics.coverage import Coverage
 from fileserve.semantics.ranges import Span
 
-__all__ = ["Backlog", "End", "Others", "Piece", "Subject", "join", "read_piece"]
+__all__ = ["Backlog", "End", "Others", "Piece", "Subject", "read_piece"]
 
 WAITING = 1000  # subjects whose pieces wait to be told
 TOLD = 25  # of them at a time
@@ -106,30 +105,45 @@ def read_piece(values: Any) -> Piece | Others | None:
         return None
 
 
-def join(pieces: Sequence[Piece]) -> Piece:
-    """Return *pieces* of one subject that ended in one way as one piece: the earliest, with all of the others."""
-    earliest = min(pieces, key=lambda piece: piece.times)
-    return Piece(
-        earliest.subject,
-        tuple(id for piece in pieces for id in piece.ids),
-        (earliest.times[0], max(piece.times[1] for piece in pieces)),
-        earliest.first,
-        min(piece.floor for piece in pieces),
-        sum(piece.sent for piece in pieces),
-        Coverage(_spans_of(pieces)).spans,
-        earliest.end,
-    )
+class _Joined:
+    """Pieces of one subject that ended in one way, as one piece: the earliest, with all of the others."""
 
+    __slots__ = ("_coverage", "_earliest", "_ended_s", "_floor", "_ids", "_sent")
 
-def _spans_of(pieces: Iterable[Piece]) -> Collection[Span]:
-    return [span for piece in pieces for span in piece.spans]
+    def __init__(self, piece: Piece) -> None:
+        self._earliest = piece
+        self._ids = list(piece.ids)
+        self._ended_s = piece.times[1]
+        self._floor = piece.floor
+        self._sent = piece.sent
+        self._coverage = Coverage(piece.spans)
+
+    def add(self, piece: Piece) -> None:
+        """Take in one more, and keep nothing of it but what it adds."""
+        if piece.times < self._earliest.times:
+            self._earliest = piece
+        self._ids += piece.ids
+        self._ended_s = max(self._ended_s, piece.times[1])
+        self._floor = min(self._floor, piece.floor)
+        self._sent += piece.sent
+        for span in piece.spans:
+            self._coverage.add(span)
+
+    def piece(self) -> Piece:
+        """Return the one."""
+        earliest = self._earliest
+        times = (earliest.times[0], self._ended_s)
+        spans = self._coverage.spans
+        return Piece(
+            earliest.subject, tuple(self._ids), times, earliest.first, self._floor, self._sent, spans, earliest.end
+        )
 
 
 class Backlog:
     """What has ended and is not told yet. Bounded: of more subjects than are kept, responses are only counted."""
 
     def __init__(self) -> None:
-        self._pieces: dict[tuple[Subject, End | None], list[Piece]] = {}
+        self._pieces: dict[tuple[Subject, End | None], _Joined] = {}
         self._counted = 0
         self._sent = 0  # in those
 
@@ -140,9 +154,9 @@ class Backlog:
         """Take in a piece that has ended."""
         known = self._pieces.get((piece.subject, piece.end))
         if known is not None:
-            known.append(piece)
+            known.add(piece)
         elif len(self._pieces) < WAITING:
-            self._pieces[piece.subject, piece.end] = [piece]
+            self._pieces[piece.subject, piece.end] = _Joined(piece)
         else:
             self.count(1, piece.sent)
 
@@ -154,7 +168,7 @@ class Backlog:
     def take(self, *, with_others: bool) -> list[Piece | Others]:
         """Return what is to be told now, one piece for each subject and end."""
         keys = list(islice(self._pieces, TOLD))
-        told: list[Piece | Others] = [join(self._pieces.pop(key)) for key in keys]
+        told: list[Piece | Others] = [self._pieces.pop(key).piece() for key in keys]
         if with_others and self._counted:
             told.append(Others(self._counted, self._sent))
             self._counted = self._sent = 0

@@ -1,9 +1,9 @@
 """``Progress``: the responses of one worker that are under way, and what was taken of those that have ended.
 
 In the path of a request there is little: of small answers only some are looked at, a large one is entered when it
-begins and closed when it ends. All else is done in turns for all of them together, while there are any: whether all
-bytes are with the client, how many are where it left, and what others are told. How far a response has come is asked of
-the server then (`Account`), and counted nowhere.
+begins and closed when it ends. One whose client has left is settled there and then, so that nothing of it is kept; all
+else is done in turns for all of them together, while there are any: whether the last bytes are with the client, and
+what others are told. How far a response has come is asked of the server then (`Account`), and counted nowhere.
 
 Bounded: small answers and ended pieces beyond what is kept for a turn are counted, and not told one by one.
 """
@@ -121,6 +121,8 @@ class Progress:
         self._ids = map(f"{worker}-{{:x}}".format, itertools.count())
         self._live: dict[Live, None] = {}  # in the order of their beginning
         self._sent: list[Live] = []  # of those the ones that are sent, and not settled
+        self._ended: list[Live] = []  # others know of them as under way, and have not been told of their end
+        self._small = 0  # small answers looked at in this turn
         self._backlog = Backlog()
         self._timer: asyncio.TimerHandle | None = None
         self._turn = 0
@@ -133,7 +135,8 @@ class Progress:
 
     def note(self, sent: Sent, origin: Origin) -> None:
         """Take note of a small answer that was handed over whole."""
-        if len(self._sent) < SMALL:
+        if self._small < SMALL:
+            self._small += 1
             self.finish(self.begin(sent, origin), End.TAKEN)
             return
         self._backlog.count(1, sent.plan.content_length)
@@ -152,7 +155,8 @@ class Progress:
         """Note that the sending has ended, and how. Of what was sent, less may have been taken."""
         live.account.close(end)
         live.ended_s = time.time()
-        self._sent.append(live)
+        if not self._settle(live, live.ended_s):
+            self._sent.append(live)
 
     def close(self) -> None:
         """Tell all that is known. What is still on its way counts as not taken."""
@@ -175,10 +179,11 @@ class Progress:
 
     def _take_turn(self) -> None:
         now_s, rhythm = time.time(), self._rhythm
-        ended = self._end_settled(now_s)
+        self._end_settled(now_s)
+        self._small = 0
         self._turn += 1
         if self._turn % rhythm.under_way == 0:
-            self._tell_under_way(ended, now_s)
+            self._tell_under_way(now_s)
         if self._turn % rhythm.ended == 0:
             self._tell_ended(with_others=self._turn % rhythm.counted == 0)
         if self._live or self._backlog:
@@ -186,24 +191,28 @@ class Progress:
         else:
             self._timer = None
 
-    def _end_settled(self, now_s: float) -> list[Live]:
-        """Take the responses out whose end is known, and return them."""
-        ended: list[Live] = []
+    def _end_settled(self, now_s: float) -> None:
+        """Take the responses out whose end is known by now."""
         sent, self._sent = self._sent, []
         for live in sent:
-            end = live.account.settle()
-            if end is None:
+            if not self._settle(live, live.ended_s or now_s):
                 live.ended_s = None
                 self._sent.append(live)
-                continue
-            del self._live[live]
-            self._backlog.add(live.piece(end, live.ended_s or now_s))
-            ended.append(live)
-        return ended
 
-    def _tell_under_way(self, ended: Sequence[Live], now_s: float) -> None:
-        """Tell of all responses under way, and once more of those that were and *ended*: their rows take a moment."""
-        pieces = [live.piece(None, now_s) for live in (*self._live, *(live for live in ended if live.is_told))]
+    def _settle(self, live: Live, at_s: float) -> bool:
+        """Take *live* out where its end is known; return whether it is."""
+        end = live.account.settle()
+        if end is None:
+            return False
+        del self._live[live]
+        self._backlog.add(live.piece(end, at_s))
+        if live.is_told:
+            self._ended.append(live)
+        return True
+
+    def _tell_under_way(self, now_s: float) -> None:
+        """Tell of all responses under way, and once more of those that were: the rows of their ends come later."""
+        pieces = [live.piece(None, now_s) for live in (*self._live, *self._ended)]
         for live in self._live:
             live.is_told = True
         if pieces or self._has_told:
@@ -211,6 +220,7 @@ class Progress:
         self._has_told = bool(pieces)
 
     def _tell_ended(self, *, with_others: bool) -> None:
+        self._ended.clear()
         pieces = self._backlog.take(with_others=with_others)
         if pieces:
             self._teller.tell_ended(pieces)

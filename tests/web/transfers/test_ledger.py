@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fileserve.semantics.ranges import Span
 from fileserve.web.transfers.ledger import SILENCE_S, Ledger, Outcome
-from fileserve.web.transfers.pieces import End, Others, Piece, Subject, join, read_piece
+from fileserve.web.transfers.pieces import Backlog, End, Others, Piece, Subject, read_piece
 
 WINDOW_S = 60.0
 FILE = Subject("192.0.2.1", "download", "films/a.mkv", '"tag"', 100)
@@ -226,4 +226,7 @@ def test_what_is_something_else_is_passed_over(values: object) -> None:
 
 def test_pieces_that_are_joined_tell_the_same() -> None:
     one, other = piece(50, 60, at=(1, 3), id="b"), piece(0, 50, at=(0, 2), id="a")
-    assert join([one, other]) == Piece(FILE, ("b", "a"), (0, 3), 0, 0, 60, (Span(0, 60),), End.TAKEN)
+    backlog = Backlog()
+    for ended in (one, other):
+        backlog.add(ended)
+    assert backlog.take(with_others=False) == [Piece(FILE, ("b", "a"), (0, 3), 0, 0, 60, (Span(0, 60),), End.TAKEN)]
