@@ -114,6 +114,7 @@ class Keeper:
             rows = [*await self._bus.last(PIECES, ALL), *await self._bus.last(ENDED, ALL)]
             await self._bus.after(0, (ENDED,), 1)
         except RowsForgotten as forgotten:  # whether what began before has ended is not known any more
+            self._row = forgotten.row
             offloaded = [row for row in offloaded if row.id > forgotten.row]
         except Unreadable:
             return

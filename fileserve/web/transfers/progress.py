@@ -11,48 +11,19 @@ Bounded: small answers and ended pieces beyond what is kept for a turn are count
 import asyncio
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
-from starlette.types import Scope
-
-from fileserve.semantics.coverage import goes_on, taken_spans
-from fileserve.semantics.plan import ResponsePlan, Segment
-from fileserve.semantics.ranges import Span
-from fileserve.semantics.representation import Representation
-from fileserve.storage.names import Name, display_name
+from fileserve.semantics.coverage import taken_spans
+from fileserve.semantics.plan import ResponsePlan
 from fileserve.web.transfers.account import Account, Handed
-from fileserve.web.transfers.pieces import Backlog, End, Others, Piece, Subject
+from fileserve.web.transfers.origins import Origin, first_of, floor_of, subject_of
+from fileserve.web.transfers.pieces import Backlog, End, Others, Piece
 
-__all__ = ["Live", "Origin", "Progress", "Request", "Rhythm", "Sent", "Teller", "begun"]
+__all__ = ["Live", "Progress", "Rhythm", "Sent", "Teller"]
 
 SMALL = 16  # small answers looked at in a turn
-UNIX = "unix"  # what a client without an address is called
-
-
-class Request(Protocol):
-    """What is asked of a request."""
-
-    @property
-    def scope(self) -> Scope:
-        """ASGI's."""
-
-    @property
-    def name(self) -> Name:
-        """What it names."""
-
-    @property
-    def client(self) -> str | None:
-        """The client's address."""
-
-    @property
-    def fields(self) -> Mapping[str, str]:
-        """Its header fields."""
-
-
-Origin: TypeAlias = tuple[Request, str]  # who asked, and by which route
 
 
 class Sent(Handed, Protocol):
@@ -100,8 +71,8 @@ class Live:
         self.account = Account(request.scope, sent, plan.content_length)
         self.began_s = time.time()
         self.ended_s: float | None = None  # unless its last bytes took longer, which shows in the next turn
-        self.subject = _subject_of(origin, plan)
-        self.floor = _floor_of(origin, plan)
+        self.subject = subject_of(origin, plan)
+        self.floor = floor_of(origin, plan)
         self.is_told = False
         self._segments = plan.segments
 
@@ -109,7 +80,7 @@ class Live:
         """Return what was taken until now."""
         taken = self.account.taken
         ids = (self.id,) if self.is_told or end is None else ()
-        first, spans = _first(self._segments), tuple(taken_spans(self._segments, taken))
+        first, spans = first_of(self._segments), tuple(taken_spans(self._segments, taken))
         return Piece(self.subject, ids, (self.began_s, now_s), first, self.floor, taken, spans, end)
 
 
@@ -224,32 +195,3 @@ class Progress:
         pieces = self._backlog.take(with_others=with_others)
         if pieces:
             self._teller.tell_ended(pieces)
-
-
-def begun(plan: ResponsePlan, origin: Origin, id: str, now_s: float) -> Piece:
-    """Return the piece of a response that others send, when it begins: nothing is known of it before it ends."""
-    subject, floor = _subject_of(origin, plan), _floor_of(origin, plan)
-    return Piece(subject, (id,), (now_s, now_s), _first(plan.segments), floor, 0, (), is_offloaded=True)
-
-
-def _subject_of(origin: Origin, plan: ResponsePlan) -> Subject:
-    request, route = origin
-    assert plan.representation is not None, "a response without content is no transfer"
-    client = request.scope.get("fileserve.user") or request.client or UNIX
-    return _subject(client, route, request.name, plan.representation)
-
-
-def _floor_of(origin: Origin, plan: ResponsePlan) -> int:
-    resumes = plan.status == 206 and goes_on(origin[0].fields.get("range"))
-    return _first(plan.segments) if resumes else 0
-
-
-@lru_cache(maxsize=1024)
-def _subject(client: str, route: str, name: Name, representation: Representation) -> Subject:
-    path = "/".join(map(display_name, name)) or representation.filename
-    return Subject(client, route, path, str(representation.etag), representation.length)
-
-
-def _first(segments: Sequence[Segment]) -> int:
-    """Return the first byte of the representation that is among *segments*."""
-    return min(segment.start for segment in segments if isinstance(segment, Span))

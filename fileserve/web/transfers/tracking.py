@@ -24,8 +24,9 @@ from fileserve.web.transfers.audience import Audience
 from fileserve.web.transfers.keeping import OFFLOADED, PIECES, Keeper
 from fileserve.web.transfers.nginx_log import follow_log
 from fileserve.web.transfers.offloaded import Offload
+from fileserve.web.transfers.origins import Origin, begun
 from fileserve.web.transfers.pieces import End, Others, Piece, read_piece
-from fileserve.web.transfers.progress import Origin, Progress, begun
+from fileserve.web.transfers.progress import Progress
 from fileserve.web.workers.bus import Bus
 
 __all__ = ["Tracking"]

@@ -12,8 +12,9 @@ from fileserve.semantics.ranges import Span
 from fileserve.semantics.representation import Representation
 from fileserve.semantics.validators import EntityTag
 from fileserve.web.transfers import pieces, progress
+from fileserve.web.transfers.origins import Origin
 from fileserve.web.transfers.pieces import Backlog, End, Others, Piece, Subject
-from fileserve.web.transfers.progress import SMALL, Live, Origin, Progress, Rhythm
+from fileserve.web.transfers.progress import SMALL, Live, Progress, Rhythm
 
 LENGTH = 1000
 REPRESENTATION = Representation(LENGTH, EntityTag("tag"), 0, "text/plain", "name")
