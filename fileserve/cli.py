@@ -173,8 +173,8 @@ def check_proxy(url: str, as_json: bool, **options: Any) -> None:
         results = running.run_checks(_site_to_check(url, **options))
     except client.NotAskable as error:
         _refuse(f"{url}: {error}")
-    if options["idle"]:
-        click.echo(f"One of the checks takes {options['idle']} s; --idle 0 leaves it out.", err=True)
+    wait = f", and waits through {options['idle']} s of silence (--idle 0 does not)" if options["idle"] else ""
+    click.echo(f"This fetches 64 MiB{wait}.", err=True)
     seen = []
     for result in results:
         seen.append(result)

@@ -88,7 +88,7 @@ def _write(folder: Path, configuration: str, changes: Mapping[str, str]) -> None
     for shipped, here in changes.items():
         assert any(shipped in text for text in texts.values()), f"no configuration has: {shipped}"
         texts = {name: text.replace(shipped, here) for name, text in texts.items()}
-    for system in ("/var/log/nginx/", "/var/cache/nginx/"):  # where they exist, they are not ours
+    for system in ("/var/log/nginx/", "/var/lib/nginx/"):  # where they exist, they are not ours
         texts = {name: text.replace(system, "") for name, text in texts.items()}
     for subfolder in ("snippets", "spool"):
         (folder / subfolder).mkdir()
