@@ -1,5 +1,6 @@
 """The command ``fileserve``. Its options are the table of settings; nothing is said twice."""
 
+import logging
 import os
 import secrets
 import sys
@@ -13,6 +14,8 @@ from pydantic import ByteSize
 import fileserve
 from fileserve.settings import Settings, SettingsError, load_settings, option
 from fileserve.storage.names import quote_name
+
+log = logging.getLogger("fileserve")
 
 USAGE_ERROR = 2
 TOKEN_BYTES = 24
@@ -122,12 +125,12 @@ def serve(directory: str | None, **options: Any) -> None:
     scheme = "https" if settings.ssl_certfile else "http"
     url = run.url_of(listeners[0], scheme, settings.root_path)
     made = "" if settings.operator_token else secrets.token_urlsafe(TOKEN_BYTES)
-    click.echo(_greeting(settings, url, made), err=True)
+    _greet(settings, url, made)
     settings = settings.model_copy(update={"operator_token": settings.operator_token or made})
     try:
         run.run(settings, listeners)
     except run.StartFailed as error:
-        click.echo(f"fileserve: {error}", err=True)
+        log.critical("%s", error)
         sys.exit(1)
 
 
@@ -204,6 +207,18 @@ def _site_to_check(
 def _refuse(reason: str) -> NoReturn:
     click.echo(f"fileserve: {reason}", err=True)
     sys.exit(USAGE_ERROR)
+
+
+def _greet(settings: Settings, url: str, made: str) -> None:
+    """Say what is served and where: with commands to copy, or as records of a log, which has no place for a token."""
+    from fileserve.server.logs import is_json, set_up_logging
+
+    set_up_logging(settings.log_format)
+    if not is_json(settings.log_format):
+        return click.echo(_greeting(settings, url, made), err=True)
+    log.info("fileserve %s serves %s on %s/", fileserve.__version__, settings.root.resolve(), url)
+    if made:
+        log.info("nobody knows the operator's token, which was made at random; FILESERVE_OPERATOR_TOKEN sets one")
 
 
 def _greeting(settings: Settings, url: str, made: str) -> str:

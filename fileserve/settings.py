@@ -43,9 +43,12 @@ KIB = 1024
 TOKEN_CHARACTERS = 16
 SQLITE_MAGIC = b"SQLite format 3\0"
 _ACCOUNT = re.compile(
-    r"[^:\s]+:\$argon2(?:id|i|d)\$v=[0-9]+\$m=[0-9]+,t=[0-9]+,p=[0-9]+\$[A-Za-z0-9+/]{11,}\$[A-Za-z0-9+/]{16,}"
+    r"[^:\s]+:\$argon2(?:id|i|d)\$v=(?:16|19)\$m=([1-9][0-9]*),t=([1-9][0-9]*),p=([1-9][0-9]*)"
+    r"\$([A-Za-z0-9+/]{11,})\$([A-Za-z0-9+/]{16,})"
 )
 _LOCATION = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+/")
+# Policy: whoever guesses passwords has the server compare two at once, so no hash may ask for more.
+_PASSWORD_KIB, _PASSWORD_PASSES, _PASSWORD_LANES = 1024 * KIB, 100, 64
 OWN_PATHS = (
     *("api", "archive", "browse", "chat", "check-proxy", "checksum", "docs"),
     *("download", "events", "live", "sign-in", "ui", "upload", "uploads"),
@@ -94,8 +97,13 @@ def _check_writable(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _check_auth(values: tuple[str, ...]) -> tuple[str, ...]:
-    if not all(_ACCOUNT.fullmatch(value) for value in values):
-        raise ValueError("write NAME:HASH, as fileserve hash-password NAME prints it, in single quotes")
+    for value in values:
+        hashed = _ACCOUNT.fullmatch(value)
+        if hashed is None or any(len(encoded) % 4 == 1 for encoded in hashed.groups()[3:]):
+            raise ValueError("write NAME:HASH, as fileserve hash-password NAME prints it, in single quotes")
+        kib, passes, lanes = map(int, hashed.groups()[:3])
+        if not 8 * lanes <= kib <= _PASSWORD_KIB or passes > _PASSWORD_PASSES or lanes > _PASSWORD_LANES:
+            raise ValueError("a hash asks for too much memory or time, or too little; make one with hash-password")
     names = [value.partition(":")[0] for value in values]
     if len(set(names)) < len(names):
         raise ValueError("a name stands there twice")
@@ -249,20 +257,28 @@ class Settings(BaseSettings):
     )
     upload_bytes: ByteSize = Field(ByteSize(0), description="Bytes of one uploaded file; more is 413; 0 is no limit.")
     form_bytes: ByteSize = Field(ByteSize(0), description="Bytes of one uploaded form; more is 413; 0 is no limit.")
+    form_files: int = Field(
+        1024,
+        ge=1,
+        description="Files of forms that a worker holds open at once, but no more than a quarter of its descriptors; "
+        "more are answered 503, and more than 256 of one client 429.",
+    )
     existing: Literal["refuse", "rename", "replace"] = Field(
         "refuse",
         description="What becomes of a form's file whose name is taken; the form's field existing counts more.",
     )
     upload_digests: bool = Field(True, description="Compute digests of uploads as they pass, or only when asked for.")
     uploads: int = Field(64, ge=1, description="Uploads taken at once by a worker; more are answered 503.")
-    uploads_per_client: int = Field(8, ge=1, description="Uploads taken at once from one address; more are 429.")
+    uploads_per_client: int = Field(
+        8, ge=1, description="Uploads taken at once of one client, an IPv4 address or an IPv6 /64; more are 429."
+    )
     upload_expiry: float = Field(
         86_400, gt=0, description="Seconds after its last request in which an upload through /uploads may go on."
     )
     upload_sessions: int = Field(
         1000, ge=1, description="Uploads begun through /uploads and not ended, in all; more are answered 429."
     )
-    upload_sessions_per_client: int = Field(100, ge=1, description="The same from one address; more are 429.")
+    upload_sessions_per_client: int = Field(100, ge=1, description="The same of one client; more are 429.")
     keep_free: ByteSize = Field(
         ByteSize(256 * KIB * KIB), description="Bytes of the disk that uploads leave free; an upload too large is 507."
     )
@@ -349,14 +365,34 @@ class Settings(BaseSettings):
     stall_timeout: float = Field(
         60, ge=0, description="Seconds without a byte taken by a client, after which it is cut off; 0 waits for ever."
     )
+    content_rate: ByteSize = Field(
+        ByteSize(256),
+        description="Bytes per second that a client must send of an upload, on average over each stall timeout; "
+        "slower is 408; 0 asks for one byte in that time.",
+    )
     keep_alive: float = Field(5, ge=0, description="Seconds that a connection may idle between requests.")
     connections: int = Field(
         0, ge=0, description="Connections at once; more are answered 503; 0 takes what the descriptor limit allows."
     )
     connections_per_client: int = Field(0, ge=0, description="Connections at once from one address; 0 is no limit.")
     transfers_per_client: int = Field(0, ge=0, description="Requests answered at once for one address; 0 is no limit.")
+    log_format: Literal["auto", "human", "json"] = Field(
+        "auto",
+        description="How standard error is written; auto: lines for people on a terminal, JSON elsewhere.",
+    )
+    access_log: bool = Field(
+        False, description="Log each response: method, path, status, bytes, times, client, request id, user agent."
+    )
+    metrics_token: Annotated[str, AfterValidator(_check_bearer)] = Field(
+        "",
+        repr=False,
+        description="Bearer token for /metrics; without it only this machine may ask, and not through a proxy. "
+        "The environment keeps it from the list of processes.",
+    )
     trusted_proxies: Annotated[str, AfterValidator(_check_proxies)] = Field(
-        "", description="Addresses and networks whose X-Forwarded-For counts, separated by commas; unix: for --uds."
+        "",
+        description="Addresses and networks whose X-Forwarded-For and X-Request-ID count, separated by commas; "
+        "unix: for --uds.",
     )
     accel_redirect: Annotated[str, AfterValidator(_check_accel)] = Field(
         "",

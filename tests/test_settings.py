@@ -62,6 +62,19 @@ def test_broken_toml_names_the_file(folder: Path) -> None:
         pytest.param("index_file", "/bin/sh", "--index-file", id="index_that_is_another_file"),
         pytest.param("auth", ["anna:secret"], "--auth", id="password_for_a_hash"),
         pytest.param("auth", [HASH], "--auth", id="hash_without_a_name"),
+        pytest.param("auth", [f"anna:{HASH}", f"bert:{HASH[:-1]}"], "--auth", id="hash_that_is_cut_off"),
+        *(
+            pytest.param("auth", [f"anna:{HASH.replace(*changed)}"], "--auth", id=f"hash_with_{changed[1]}")
+            for changed in (
+                ("m=8", "m=4294967295"),
+                ("m=8", "m=7"),
+                ("m=8", "m=08"),
+                ("t=1", "t=4294967295"),
+                ("t=1", "t=0"),
+                ("p=1", "p=9999"),
+                ("v=19", "v=99999999999"),
+            )
+        ),
         pytest.param("auth", [f"anna:{HASH}", f"anna:{HASH}"], "--auth", id="name_twice"),
         pytest.param("token", "short", "--token", id="token_that_can_be_guessed"),
         pytest.param("token", "sixteen characters", "--token", id="token_with_a_space"),

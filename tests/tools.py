@@ -60,9 +60,10 @@ def serving(root: Path, *options: str, port: int = 0) -> Iterator[Running]:
 def running(*command: str, folder: Path | None = None, **variables: str) -> Iterator[Running]:
     """Run a program that says on which URL it serves, for the length of the block.
 
-    It runs in *folder* (by default an empty one) with the environment *variables* added; what it says goes to ``log``.
+    It runs in *folder* (by default an empty one) with the environment *variables* added; what it says goes to ``log``,
+    as it would on a terminal.
     """
-    environment = clean_environment() | variables
+    environment = clean_environment() | {"FILESERVE_LOG_FORMAT": "human"} | variables
     with tempfile.TemporaryDirectory() as empty:
         log = Path(empty, "log")
         with log.open("wb") as output:
@@ -106,7 +107,7 @@ def _wait_for_url(process: subprocess.Popen[bytes], log: Path) -> str:
     """Return the URL that the greeting names, when the server answers there."""
 
     def url() -> str | None:
-        found = re.search(r" on (https?://\S+?)/?\s", log.read_text())
+        found = re.search(r" on (https?://[^\s\"]+?)/?[\s\"]", log.read_text())
         return found[1] if found else None
 
     assert wait_until(lambda: url() is not None or process.poll() is not None, START_S)

@@ -12,6 +12,7 @@ X-Forwarded-For.
 """
 
 import ipaddress
+import re
 from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
@@ -20,6 +21,7 @@ from uvicorn._types import HTTPScope
 
 UNIX_PEERS = "unix:"
 _CLIENT_PREFIX_BITS = 64
+_REQUEST_ID = re.compile(rb"[0-9A-Za-z._:/+=@-]{1,128}")  # nginx's $request_id, UUIDs, trace ids, base64
 _ADDRESS_CHARACTERS = 255  # more is no address, whatever port and zone it has
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -87,20 +89,25 @@ class Proxies:
         address = _parse(peer)
         return address is not None and any(address in network for network in self._networks)
 
-    def resolve(self, scope: HTTPScope) -> None:
+    def resolve(self, scope: HTTPScope) -> bytes | None:
         """Put the client and the scheme that a trusted proxy forwards into *scope*, in place of the proxy's own.
 
-        The hops of X-Forwarded-For are read from the right, each believed as long as the one that wrote it is trusted.
+        Return the request's id where the proxy gave it one, in X-Request-ID, that is well-formed. The hops of
+        X-Forwarded-For are read from the right, each believed as long as the one that wrote it is trusted.
         """
         peer = scope["client"][0] if scope["client"] else None
         if not self.trust(peer):
-            return
+            return None
+        request_id = None
         for name, value in scope["headers"]:
             if name == b"x-forwarded-proto" and value in (b"http", b"https"):
                 scope["scheme"] = "https" if value == b"https" else "http"
+            elif name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+                request_id = value
         hop = self._client_of(peer, _forwarded_for(scope["headers"]))
         if hop is not None and hop != peer:
             scope["client"] = (hop, 0)  # its port is not known
+        return request_id
 
     def _client_of(self, peer: str | None, hops: list[str]) -> str | None:
         while hops and self.trust(peer):

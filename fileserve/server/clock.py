@@ -14,7 +14,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 
 class Instant:
-    """The clock, read when first asked, in nanoseconds since the epoch.
+    """The clock, read when first asked, in nanoseconds since the epoch; and a stopwatch.
 
     What asks before it looks at a file can be sure that Last-Modified cut to this instant is not later than Date (RFC
     9110 §8.8.2.1), and that a second between the two means what §8.8.2.2 wants it to mean. It stands apart from the
@@ -22,10 +22,12 @@ class Instant:
     collector busy.
     """
 
-    __slots__ = ("_now_ns",)
+    __slots__ = ("_now_ns", "began_s", "first_s")
 
     def __init__(self) -> None:
         self._now_ns = 0
+        self.began_s = time.perf_counter()  # of a clock that is never set: when the request was there
+        self.first_s = 0.0  # of the same: when the first byte of its answer was sent
 
     def __call__(self) -> int:
         """Return the instant; each call the same."""

@@ -18,11 +18,13 @@ def configure(settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         APPLICATION,
         factory=True,
-        http=Protocol.with_limits(limits_of(settings), zero_copy=settings.zero_copy == "auto", tuned=True),
+        http=Protocol.with_limits(
+            limits_of(settings), zero_copy=settings.zero_copy == "auto", tuned=True, logs_requests=settings.access_log
+        ),
         ws="none",  # nothing here speaks it
         interface="asgi3",
         workers=settings.workers,
-        access_log=False,  # one record for each transfer is worth more than one for each request
+        access_log=False,  # uvicorn's; where one is asked for, ours is written, which knows bytes and times
         log_config=None,  # the command has set up logging
         server_header=False,
         date_header=False,  # the protocol owns Date
@@ -40,6 +42,7 @@ def limits_of(settings: Settings) -> Limits:
         header_count=settings.header_count,
         head_timeout_s=settings.head_timeout,
         stall_timeout_s=settings.stall_timeout or None,
+        content_rate=settings.content_rate or None,
         keep_alive_s=settings.keep_alive,
         connections=settings.connections or None,
         connections_per_client=settings.connections_per_client or None,

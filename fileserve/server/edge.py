@@ -2,8 +2,8 @@
 
 uvicorn makes one `ServerState` for each server, and a protocol for each connection. An `Edge` stands beside the
 `ServerState` and lives as long: it owns the tallies of clients, the watch for stalled peers and the signals of the end.
-Two servers in one process share nothing, and no global is to be set before a start. Twelve attributes, because what is
-shared has this one owner.
+Two servers in one process share nothing, and no global is to be set before a start. A dozen attributes, because what
+is shared has this one owner.
 """
 
 import asyncio
@@ -12,7 +12,9 @@ from weakref import WeakKeyDictionary
 
 from uvicorn.server import ServerState
 
+from fileserve.records import new_request_ids
 from fileserve.server.clients import Proxies, Tally, Ticket, key_of
+from fileserve.server.counts import Counts
 from fileserve.server.deadlines import Deadlines
 from fileserve.server.limits import RESERVED_DESCRIPTORS, Limits
 from fileserve.server.refusals import Refusal
@@ -38,6 +40,8 @@ class Edge:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.free_places = limits.affordable_connections()
+        self.counts = Counts(self.free_places)
+        self.request_ids = new_request_ids()
         self.lingering: set[object] = set()
         self.proxies = Proxies(limits.trusted_proxies)
         self.connections_by_client = Tally(limits.connections_per_client)
@@ -63,11 +67,13 @@ class Edge:
         if ticket is None:
             return Refusal.CONNECTIONS
         self.free_places -= 1
+        self.counts.admitted += 1
         return ticket
 
     def dismiss_connection(self, ticket: Ticket) -> None:
         """Count the connection that got *ticket* no more."""
         self.free_places += 1
+        self.counts.dismissed += 1
         ticket.give_back()
 
     def may_linger(self, refused: object) -> bool:

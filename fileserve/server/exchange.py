@@ -7,7 +7,7 @@ response which stopped short cannot be taken for a whole one.
 
 It leans on these of uvicorn's `RequestResponseCycle`: ``send``, ``disconnected``, ``default_headers``,
 ``expected_content_length``, ``chunked_encoding``, ``response_started``, ``response_complete``, ``keep_alive``,
-``more_body``, ``message_event``.
+``more_body``, ``message_event``. A little longer than other modules, because it is one class.
 """
 
 import asyncio
@@ -19,8 +19,11 @@ from typing import TYPE_CHECKING, Any
 from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from fileserve.server.clients import Ticket
+from fileserve.records import request_id
+from fileserve.server.access_log import log_request
+from fileserve.server.clients import Ticket, key_of
 from fileserve.server.clock import Instant, format_date
+from fileserve.server.region import region_of
 from fileserve.server.writing import judge, write_body, write_head
 from fileserve.server.zerocopy import Disconnected, FileEnded, Sender
 
@@ -36,18 +39,29 @@ _LAST_MESSAGE: Message = {"type": "http.response.body", "body": b"", "more_body"
 
 
 class Exchange:
-    """One request and its response on a connection."""
+    """One request and its response on a connection, with all that belongs to it: a second object would cost time."""
 
-    __slots__ = ("_ends_by_close", "app", "connection", "cycle", "instant", "number", "sent", "ticket")
+    __slots__ = (
+        *("_ends_by_close", "_given_id", "app", "connection", "cycle", "instant"),
+        *("number", "request_id", "sent", "status", "ticket"),
+    )
 
     def __init__(
-        self, connection: "Protocol", cycle: RequestResponseCycle, app: ASGI3Application, ticket: Ticket | None
+        self,
+        connection: "Protocol",
+        cycle: RequestResponseCycle,
+        app: ASGI3Application,
+        ticket: Ticket | None,
+        given_id: bytes | None,
     ) -> None:
         self.connection = connection
         self.cycle = cycle
         self.app = app
         self.ticket = ticket
-        self.sent = 0  # bytes of content in ordinary messages
+        self.sent = 0  # bytes of content
+        self.status = 0
+        self._given_id = given_id
+        self.request_id = next(connection.edge.request_ids) if given_id is None else given_id.decode("ascii")
         self.number = connection.wire.responses = connection.wire.responses + 1
         self.instant = Instant()
         self._ends_by_close = False
@@ -57,6 +71,7 @@ class Exchange:
         try:
             if self.cycle.disconnected:
                 return
+            request_id.set(self.request_id)  # in the context of this request's task, which ends with it
             scope["extensions"] = self._extensions()  # type: ignore[typeddict-unknown-key]
             await self.app(scope, receive, self.send)
         except Disconnected:
@@ -67,11 +82,16 @@ class Exchange:
             self._give_up(str(error) or "cancelled")
         except BaseException:
             self._give_up_if_endless()
+            if not self.cycle.response_started and not self.cycle.disconnected:
+                self.status = 500  # uvicorn answers
+                self.connection.edge.counts.begin_response(500, self.instant)
             raise
         else:
             self._give_up("left unfinished by the application")
         finally:
             self._prepare_fields(())  # of the answer 500 that uvicorn may send now
+            if self.connection.logs_requests:
+                log_request(self)
             # The extension knows the exchange, which knows the scope: a circle that only the collector would undo.
             scope.pop("extensions", None)  # type: ignore[typeddict-item]
             self.connection.end(self)
@@ -89,8 +109,10 @@ class Exchange:
             is_written = write_body(self.cycle, message)
         elif kind == "http.response.start":
             fields = judge(message.get("headers", ()))
-            self._prepare_start(message["status"], fields.named)
-            is_written = write_head(self.cycle, message["status"], fields)
+            self.status = message["status"]
+            self._prepare_start(self.status, fields.named)
+            is_written = write_head(self.cycle, self.status, fields)
+            self.connection.edge.counts.begin_response(self.status, self.instant)
         elif kind == ZEROCOPYSEND and self.connection.wire.sender is not None:
             return self._send_file(self.connection.wire.sender, message)
         return _nothing() if is_written else self.cycle.send(message)
@@ -120,14 +142,25 @@ class Exchange:
         connection = self.connection
         own: dict[object, object] = {
             "now_ns": self.instant,
+            "client": self._client,
             "unsent": self.unsent,
             "unacknowledged": partial(connection.wire.unacknowledged, self.number),
             "lost": connection.wire.loss,
+            "request_id": self.request_id,
+            "hang_up": self._hang_up,
             "leaving": connection.edge.leaving,
             "draining": connection.edge.draining,
             "is_proxied": connection.is_proxied,
         }
         return {"fileserve": own} if connection.wire.sender is None else {"fileserve": own, ZEROCOPYSEND: {}}
+
+    def _hang_up(self) -> None:
+        if self.connection.exchange is self:
+            self.connection.wire.abort(reset=False)
+
+    def _client(self) -> str | None:
+        client = self.cycle.scope["client"]
+        return key_of(client[0]) if client else None
 
     def _prepare_start(self, status: int, named: Mapping[bytes, bytes]) -> None:
         cycle = self.cycle
@@ -154,8 +187,10 @@ class Exchange:
         """
         if self.cycle.response_started:
             return
-        date = [] if b"date" in names else [(b"date", format_date(self.instant() // _NANOSECONDS))]
-        self.cycle.default_headers = date + self.connection.config.encoded_headers
+        ours = [] if b"date" in names else [(b"date", format_date(self.instant() // _NANOSECONDS))]
+        if self._given_id is not None and b"x-request-id" not in names:
+            ours.append((b"x-request-id", self._given_id))
+        self.cycle.default_headers = ours + self.connection.config.encoded_headers
 
     def _prepare_unknown_end(self) -> None:
         """Settle how a response without Content-Length ends: not at all for a client that has half-closed.
@@ -189,7 +224,7 @@ class Exchange:
             await self.send(_LAST_MESSAGE)
 
     async def _send_region(self, sender: Sender, message: Message) -> None:
-        file, offset, count = _region_of(message)
+        file, offset, count = region_of(message)
         chunked = self.cycle.chunked_encoding and count > 0
         if chunked:
             self.cycle.transport.write(b"%x\r\n" % count)
@@ -204,6 +239,7 @@ class Exchange:
             self.connection.wire.abort(reset=False)
             raise
         finally:
+            self.sent += sender.sent - begin
             self.cycle.expected_content_length += begin + count - sender.sent if not chunked else 0
         if chunked:
             self.connection.transport.write(b"\r\n")
@@ -235,14 +271,3 @@ class Exchange:
 
 async def _nothing() -> None:
     """Be awaited: what was to be sent is written."""
-
-
-def _region_of(message: Message) -> tuple[int, int, int]:
-    """Return descriptor, offset and count; by default the descriptor's position, and the rest of the file."""
-    file = message["file"] if isinstance(message["file"], int) else message["file"].fileno()
-    offset, count = message.get("offset"), message.get("count")
-    if offset is None:
-        offset = os.lseek(file, 0, os.SEEK_CUR)
-    if count is None:
-        count = max(0, os.fstat(file).st_size - offset)
-    return file, offset, count

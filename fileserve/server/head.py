@@ -24,6 +24,7 @@ _ABSOLUTE_FORM = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
 _AUTHORITY_BYTES = 255
 _SPACE = ord(" ")
 _WHITESPACE = b" \t"
+_EXPECTATIONS = (b"", b"100-continue")
 _LINE_OVERHEAD = 4  # colon, space, CR and LF of a field line; the request line has two spaces, CR, LF and the version
 _VERSION_BYTES = len(b"HTTP/1.1")
 
@@ -37,20 +38,25 @@ def examine(version: str, fields: Fields) -> Refusal | None:
     """Return why a request with this version and these fields is refused, or ``None`` where it is not.
 
     *fields* have lower-case names; whitespace that llhttp leaves at the end of values is taken off (RFC 9112 §5.1). A
-    request of HTTP/1.0 may come without Host, but not with two or a malformed one (§3.2).
+    request of HTTP/1.0 may come without Host, but not with two or a malformed one (§3.2). An expectation that nobody
+    here meets is refused (RFC 9110 §10.1.1), so that no client waits for what it asks for.
     """
     if version not in ("1.1", "1.0"):
         return Refusal.BAD_VERSION
-    host, hosts, untrimmed = b"", 0, False
+    host, hosts, untrimmed, expected = b"", 0, False, b""
     for name, value in fields:
         if value and value[-1] <= _SPACE:
             untrimmed = True
         if name == b"host":
             host, hosts = value, hosts + 1
+        elif name == b"expect":
+            expected += b"," + value
     if untrimmed:
         host = host.rstrip(_WHITESPACE)
         fields[:] = [(name, value.rstrip(_WHITESPACE)) for name, value in fields]
     valid = is_authority(host) if hosts == 1 else not hosts and version == "1.0"
+    if valid and expected and any(one.strip(_WHITESPACE).lower() not in _EXPECTATIONS for one in expected.split(b",")):
+        return Refusal.EXPECTATION
     return None if valid else Refusal.BAD_HOST
 
 

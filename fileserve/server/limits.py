@@ -5,7 +5,7 @@ nothing here limits the whole time of a transfer. Whoever runs the server makes 
 `Protocol.with_limits`; a plain `uvicorn.Config(app, http=Protocol)` gets the defaults. ``None`` switches a limit off,
 but for `connections`, where it means "as many as the descriptors of this process allow".
 
-Ten fields in one class, because they are one table.
+Eleven fields in one class, because they are one table.
 
 Left out: limits that need to know what a request means (ranges, members of an archive, the size of an upload). They
 belong to the application.
@@ -30,6 +30,8 @@ class Limits:
     """From the first byte of a head, or from the connection's start, to the head's end. Later is 408."""
     stall_timeout_s: float | None = 60
     """How long a peer may take no byte while there is something to send. Then the connection is reset."""
+    content_rate: int | None = 256
+    """Bytes per second of a request's content, at the least, over each `stall_timeout_s`. Less is 408."""
     keep_alive_s: float | None = None
     """How long a connection may idle between requests; ``None`` leaves it to uvicorn's ``timeout_keep_alive``."""
     connections: int | None = None
@@ -42,6 +44,10 @@ class Limits:
     """Addresses and networks whose X-Forwarded-For is believed; ``unix:`` stands for every peer on a Unix socket."""
     retry_after_s: int = 5
     """What Retry-After says with 503 and 429."""
+
+    def content_step(self) -> int:
+        """Return how many bytes of content have to arrive within each stall timeout; at least 1."""
+        return max(1, int((self.content_rate or 0) * (self.stall_timeout_s or 0)))
 
     def affordable_connections(self) -> int:
         """Return `connections`, or what the soft limit on descriptors allows where that is ``None``; at least 1."""

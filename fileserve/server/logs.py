@@ -1,14 +1,68 @@
-"""Where the server's words go: standard error, one line a record, with the time and the process."""
+"""Where the server's words go: standard error, one record a line; for people on a terminal, as JSON elsewhere.
 
+A line of JSON has ``time`` (RFC 3339, UTC), ``level``, ``logger``, ``pid``, ``message``, and where there are any
+``request_id`` and ``fields``. It is ASCII, so no name of a file can end it or do anything to a terminal. For people the
+same is escaped, and a traceback is indented: no line of it can be taken for a record.
+"""
+
+import json
 import logging
 import sys
+import time
+from typing import Literal, TextIO
 
-__all__ = ["set_up_logging"]
+from fileserve.records import escape, redact, request_id, values_of
 
-FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s"
+__all__ = ["ACCESS", "LogFormat", "is_json", "set_up_logging"]
+
+LogFormat = Literal["auto", "human", "json"]
+ACCESS = "fileserve.access"  # the logger of `--access-log`
 
 
-def set_up_logging() -> None:
+def is_json(log_format: LogFormat, stream: TextIO | None = None) -> bool:
+    """Tell whether records are written as JSON: where nobody looks at a terminal, unless it is said."""
+    return not (stream or sys.stderr).isatty() if log_format == "auto" else log_format == "json"
+
+
+def set_up_logging(log_format: LogFormat = "auto") -> None:
     """Write warnings of everybody, and what fileserve itself has to say, to standard error."""
-    logging.basicConfig(stream=sys.stderr, format=FORMAT, level=logging.WARNING)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if is_json(log_format) else HumanLines())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("fileserve").setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    sys.excepthook = _log_exception
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of *record*."""
+        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        at = {"time": f"{seconds}.{int(record.msecs):03d}Z"}
+        return json.dumps(at | values_of(record, super().format(record)), default=str)
+
+
+class HumanLines(logging.Formatter):
+    """Time, level, process, logger, message."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the first line: the message, whatever stands in it, and the request that it is of."""
+        id = getattr(record, "request_id", "") or request_id.get()
+        return redact(escape(super().formatMessage(record))) + (f" (request {escape(id)})" if id else "")
+
+    def formatException(self, ei: object) -> str:
+        """Return the traceback, indented."""
+        lines = super().formatException(ei).splitlines()  # type: ignore[arg-type]
+        return "\n".join("    " + redact(escape(line)) for line in lines)
+
+
+def _log_exception(kind: type[BaseException], error: BaseException, traceback: object) -> None:
+    """Log what ends the process, where Python would write lines of its own."""
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    logging.getLogger("fileserve.server").critical("the process ends", exc_info=(kind, error, traceback))  # type: ignore[arg-type]

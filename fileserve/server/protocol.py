@@ -5,14 +5,18 @@ extension ``http.response.zerocopysend`` (plain sockets on Linux), the limits of
 and ``scope["extensions"]["fileserve"]`` with these entries:
 
 - ``now_ns``: a callable; the instant of this response in nanoseconds, which is also its Date
+- ``client``: a callable; what stands for the client where clients are counted, its address or its network
 - ``unsent``: a callable; bytes of the announced content that the connection has not taken yet, also in a region
 - ``unacknowledged``: a callable; bytes that the peer's kernel has not taken, even at the end; 0 after a next request
 - ``lost``: a callable; ``None``, or how the connection was lost: ``stalled`` (the peer took nothing) or ``left``
+- ``hang_up``: a callable; ends the connection as if the client had left it
 - ``leaving``: an `asyncio.Event`, set when balancers should turn away; each connection ends after its response
 - ``draining``: an `asyncio.Event`, set when the server has begun to shut down; streams end themselves then
 - ``is_proxied``: whether the peer is a trusted proxy, whatever it says of its client
+- ``request_id``: what the request is called in logs: by the X-Request-ID of a trusted proxy, else by us
 
-Where the peer is a trusted proxy, ``client`` and ``scheme`` of the scope are those that it forwards. Each override says
+Where the peer is a trusted proxy, ``client`` and ``scheme`` of the scope are those that it forwards, and its
+X-Request-ID goes back with the answer. What the edge counts is in the lifespan's state (`counts`). Each override says
 what of uvicorn it leans on; `tests/server/test_contract.py` fails when that changes. Longer than other modules, because
 it is one class of overrides. Left out: HTTP/2.
 """
@@ -27,6 +31,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
 from fileserve.server.clients import Ticket
+from fileserve.server.counts import COUNTS
 from fileserve.server.exchange import Exchange
 from fileserve.server.intake import Intake, Reading
 from fileserve.server.limits import Limits
@@ -42,6 +47,7 @@ class Protocol(Intake):
 
     zero_copy: ClassVar[bool] = True
     tuned: ClassVar[bool] = False
+    logs_requests: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -51,6 +57,7 @@ class Protocol(Intake):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        app_state.setdefault(COUNTS, self.edge.counts)
         self.wire: Wire = None  # type: ignore[assignment]  # until the connection is made
         self.ticket: Ticket | None = None
         self.is_proxied = False  # until it is known who the peer is
@@ -59,9 +66,15 @@ class Protocol(Intake):
             self.timeout_keep_alive = self.limits.keep_alive_s  # type: ignore[assignment]  # may be a fraction
 
     @classmethod
-    def with_limits(cls, limits: Limits, *, zero_copy: bool = True, tuned: bool = False) -> type[Self]:
-        """Return a protocol class for `uvicorn.Config`. *tuned*: the listeners are, so that connections need not be."""
-        return type(cls.__name__, (cls,), {"limits": limits, "zero_copy": zero_copy, "tuned": tuned})
+    def with_limits(
+        cls, limits: Limits, *, zero_copy: bool = True, tuned: bool = False, logs_requests: bool = False
+    ) -> type[Self]:
+        """Return a protocol class for `uvicorn.Config`.
+
+        *tuned*: the listeners are, so that connections need not be. *logs_requests*: each request is one log record.
+        """
+        told = {"limits": limits, "zero_copy": zero_copy, "tuned": tuned, "logs_requests": logs_requests}
+        return type(cls.__name__, (cls,), told)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Set up the connection, and refuse it where it is one too many.
@@ -170,16 +183,17 @@ class Protocol(Intake):
 
         Leans on uvicorn to start every request here, a pipelined one when it is its turn.
         """
-        ticket = None
+        ticket = given_id = None
         if self.is_proxied:
-            self.edge.proxies.resolve(cycle.scope)
+            given_id = self.edge.proxies.resolve(cycle.scope)
         if self.limits.transfers_per_client is not None:
             client = cycle.scope["client"]
             ticket = self.edge.admit_transfer(client[0] if client else None)
             if ticket is None:
+                self.edge.counts.refusals[Refusal.TRANSFERS] += 1
                 app = Refusal.TRANSFERS.application(self.limits.retry_after_s)
         cycle.transport = self.wire.joining  # type: ignore[assignment]  # as much of a transport as a cycle uses
-        self.exchange = Exchange(self, cycle, app, ticket)
+        self.exchange = Exchange(self, cycle, app, ticket, given_id)
         super()._start_asgi_task(cycle, self.exchange)
 
     def end(self, exchange: Exchange) -> None:
@@ -208,6 +222,7 @@ class Protocol(Intake):
         Policy: a reset is for a response whose end is the connection's end; elsewhere the missing bytes show, and those
         that were sent are worth having.
         """
+        self.edge.counts.broken_off += 1
         self.logger.warning("%s - response broken off: %s", self._peer, reason)
         self.wire.abort(reset=reset)
 
@@ -222,12 +237,25 @@ class Protocol(Intake):
         outstanding = self.wire.unacknowledged()
         if not outstanding and not self._awaits_content():
             return None
-        return outstanding, self.wire.taken(), self.arrival.total, exchange.sent if exchange is not None else 0
+        # Policy: a byte now and then keeps no place. What arrives counts in steps: one in each stall timeout at least.
+        arrived = self.arrival.total // self.limits.content_step()
+        return outstanding, self.wire.taken(), arrived, exchange.sent if exchange is not None else 0
 
     def stalled(self) -> None:
-        """Reset the connection."""
-        self.logger.warning("%s - stalled for %g s; connection reset", self._peer, self.limits.stall_timeout_s)
+        """Tell whose content is late that nobody waits for it any more (408); reset the connection of another."""
+        self.edge.counts.stalls += 1
+        of = {"request_id": self.exchange.request_id} if self.exchange is not None else None
+        stall_s = self.limits.stall_timeout_s
+        if self._awaits_content() and not self.cycle.response_started and not self.wire.unacknowledged():
+            self.logger.warning("%s - content too slow for %g s; refused", self._peer, stall_s, extra=of)
+            return self.refuse(Refusal.SLOW_CONTENT)
+        self.logger.warning("%s - stalled for %g s; connection reset", self._peer, stall_s, extra=of)
         self.wire.stall()
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Count what is refused."""
+        self.edge.counts.refusals[refusal] += 1
+        super().refuse(refusal)
 
     def _close_unasked(self) -> None:
         if self.cycle is None and not self.arrival.incomplete:

@@ -23,7 +23,9 @@ class Refusal(Enum):
     BAD_HOST = 400, "The request needs exactly one valid Host field.", False  # RFC 9112 §3.2
     BAD_TARGET = 400, "The request target is not one that this method can have.", False  # RFC 9112 §3.2
     SLOW_HEAD = 408, "The request head did not arrive in time.", False  # RFC 9110 §15.5.9
+    SLOW_CONTENT = 408, "The request's content arrived too slowly, or not at all.", False  # RFC 9110 §15.5.9
     LONG_TARGET = 414, "The request target is too long.", False  # RFC 9110 §15.5.15
+    EXPECTATION = 417, "No expectation but 100-continue is met here.", False  # RFC 9110 §10.1.1, §15.5.18
     LARGE_HEAD = 431, "The request's head or trailers have too many bytes or fields.", False  # RFC 6585 §5
     CONNECTIONS = 429, "This client has too many connections.", True  # RFC 6585 §4
     TRANSFERS = 429, "This client has too many transfers at once.", True  # RFC 6585 §4

@@ -1,13 +1,16 @@
-"""What is left of a region that is being sent, and whether the page cache has what comes next of it.
+"""Which region a message means, what is left of it as it is sent, and whether the page cache has what comes next.
 
 Left out: the sending (`zerocopy`).
 """
 
 import asyncio
+import os
+from collections.abc import Mapping
+from typing import Any
 
 from fileserve import disk
 
-__all__ = ["SPAN", "Region"]
+__all__ = ["SPAN", "Region", "region_of"]
 
 SPAN = 512 * 1024  # bytes sent by one call, at the most
 LOOK_AHEAD = 4 * SPAN  # one look at the page cache for so many bytes: a look costs as much as sending 20 KiB
@@ -40,3 +43,14 @@ class Region:
                 self._resident_to = end
                 return True
         return False
+
+
+def region_of(message: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Return descriptor, offset and count of an ASGI *message*; by default its position, and the rest of the file."""
+    file = message["file"] if isinstance(message["file"], int) else message["file"].fileno()
+    offset, count = message.get("offset"), message.get("count")
+    if offset is None:
+        offset = os.lseek(file, 0, os.SEEK_CUR)
+    if count is None:
+        count = max(0, os.fstat(file).st_size - offset)
+    return file, offset, count

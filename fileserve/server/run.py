@@ -25,7 +25,7 @@ def run(settings: Settings, listeners: list[socket.socket]) -> None:
     Raises:
         StartFailed: the workers do not start.
     """
-    set_up_logging()
+    set_up_logging(settings.log_format)
     raise_descriptor_limit()
     os.environ.update(settings.to_environment())
     superior = superior_of_environment()

@@ -164,9 +164,9 @@ def main() -> None:
     parser.add_argument("--leash", type=int, required=True)
     parser.add_argument("--beat", type=float)
     arguments = parser.parse_args()
-    set_up_logging()
-    raise_descriptor_limit()
     settings = load_settings()
+    set_up_logging(settings.log_format)
+    raise_descriptor_limit()
     listeners = [socket.socket(fileno=int(fd)) for fd in arguments.listeners.split(",")]
     with socket.socket(fileno=arguments.leash) as end:
         Worker(configure(settings), Drain.of(settings), Leash(end, arguments.beat)).run(sockets=listeners)

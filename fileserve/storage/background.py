@@ -9,6 +9,7 @@ Left out: how a computation begins, which ``checksums`` says; and how fast, whic
 
 import logging
 from collections.abc import Callable
+from contextvars import Context
 
 from fileserve.storage.computation import Computation
 from fileserve.storage.errors import Busy, StorageError
@@ -44,6 +45,9 @@ class Background:
         self._queue[key] = Pass(opened, work)
         self._advance()
 
+    def __len__(self) -> int:
+        return len(self._queue)
+
     def close(self) -> None:
         """Empty the queue, and leave what is being computed."""
         while self._queue:
@@ -58,7 +62,7 @@ class Background:
                 _log.warning("a file is left without its digests: %s", error)
                 continue
             self._current.claim()
-            self._current.done.add_done_callback(lambda done: self._ended())
+            self._current.done.add_done_callback(lambda done: self._ended(), context=Context())
 
     def _ended(self) -> None:
         current, self._current = self._current, None

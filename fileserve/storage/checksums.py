@@ -14,6 +14,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Literal
 
 from fileserve import disk
@@ -32,6 +33,21 @@ __all__ = ["Checksums"]
 _CLOSE_S = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """*files* hashed whole and *bytes* read for that; files *running* now, and *waiting* in the background."""
+
+    files: int = 0
+    bytes: int = 0
+    running: int = 0
+    waiting: int = 0
+
+    def after(self, computation: Computation) -> "Figures":
+        """Return the figures with *computation*, which has ended. One whose digests were in the index read nothing."""
+        is_whole = computation.done.exception() is None and computation.hashed == computation.size
+        return Figures(self.files + is_whole, self.bytes + computation.hashed)
+
+
 class Checksums:
     """The digests of an application's files; used on one event loop's thread.
 
@@ -40,7 +56,7 @@ class Checksums:
     closes it after this.
     """
 
-    __slots__ = ("_background", "_closed", "_index", "_known", "_limits", "_running", "_settled_ns")
+    __slots__ = ("_background", "_closed", "_done", "_index", "_known", "_limits", "_running", "_settled_ns")
 
     def __init__(self, index: Index, *, at_once: int, at_once_per_client: int, settled_ms: int) -> None:
         self._index = index
@@ -48,6 +64,7 @@ class Checksums:
         self._known = Known()
         self._limits = Limits(at_once, at_once_per_client)
         self._running: set[Computation] = set()
+        self._done = Figures()
         self._background = Background(self._begin_in_background)
         self._closed = False
 
@@ -132,6 +149,11 @@ class Checksums:
         self._check_open()
         self._background.add(opened, Work(sha512=sha512, pieces=pieces))
 
+    def figures(self) -> "Figures":
+        """Return how much was read for digests until now, and how much work there is."""
+        read = self._done.bytes + sum(computation.hashed for computation in self._running)
+        return Figures(self._done.files, read, len(self._running), len(self._background))
+
     async def close(self) -> None:
         """Stop all work and wait for its threads; whoever waits for a result gets ``Busy``."""
         self._closed = True
@@ -180,6 +202,7 @@ class Checksums:
 
     def _ended(self, computation: Computation) -> None:
         self._running.discard(computation)
+        self._done = self._done.after(computation)
         if computation.done.exception() is None and (result := computation.done.result()).settled:
             self._known.remember(computation.reading.identity, result.digests)
 

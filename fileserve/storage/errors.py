@@ -31,6 +31,7 @@ __all__ = [
     "NotFound",
     "NotPermitted",
     "NotRegular",
+    "Occupied",
     "OtherDevice",
     "OutsideRoot",
     "StorageError",
@@ -109,6 +110,12 @@ class Busy(StorageError):
     """Descriptors or memory are used up, or another process holds the file; a later attempt may succeed."""
 
     sentence = "the server is out of descriptors, or the file is in use"
+
+
+class Occupied(Busy):
+    """The directory is locked by somebody else just now."""
+
+    sentence = "the directory is locked by somebody else"
 
 
 class Locked(StorageError):

@@ -132,6 +132,14 @@ class Index:
         row = (_key(status), pieces.length, b"".join(pieces.sha256))
         self._store(_STORE_PIECES, row, _EVICT.format(table="pieces"), max(1, self._max_rows // _PIECES_SHARE))
 
+    def check(self) -> None:
+        """Return if rows can be written now: it writes what is there already. Raises ``Unreadable``."""
+        try:
+            with self._database.transaction() as connection:
+                connection.execute(f"PRAGMA user_version = {_VERSION}")
+        except (OSError, sqlite3.Error) as error:
+            raise Unreadable("the index cannot be written") from error
+
     def close(self) -> None:
         """Close the database. Afterwards nothing is found or stored, and nothing fails."""
         self._reader.close()

@@ -13,9 +13,9 @@ import re
 from functools import lru_cache
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from fileserve.storage.errors import InvalidName, NameTooLong, NotFound
+from fileserve.storage.errors import InvalidName, NameTooLong, NotFound, NotPermitted
 
-__all__ = ["STAGED", "Name", "check_name", "display_name", "is_shown", "parse_name", "quote_name"]
+__all__ = ["STAGED", "Name", "check_name", "display_name", "is_shown", "parse_name", "parse_new_name", "quote_name"]
 
 Name = tuple[bytes, ...]
 
@@ -86,6 +86,17 @@ def parse_name(encoded: bytes) -> tuple[Name, bool]:
     name = tuple(map(unquote_to_bytes, components)) if b"%" in encoded else tuple(components)
     check_name(name, hidden=True, room=SUFFIX_ROOM)
     return name, directory
+
+
+def parse_new_name(encoded: bytes) -> tuple[Name, bool]:
+    """Return what ``parse_name`` does, of a name that something is to be given.
+
+    Raises ``NotPermitted`` for one that is never given, as for any other that begins with a dot.
+    """
+    try:
+        return parse_name(encoded)
+    except NotFound:
+        raise NotPermitted("names that begin with a dot are not taken") from None
 
 
 def quote_name(name: Name) -> str:

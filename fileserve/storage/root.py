@@ -124,6 +124,17 @@ class Root:
         finally:
             self._listings_asked -= 1
 
+    def check(self) -> None:
+        """Return if the root can be read now. Blocks; for a thread. Raises what ``list`` does."""
+        fd = self.open_directory(())
+        try:
+            with os_errors(), os.scandir(fd) as entries:
+                next(entries, None)
+                if not os.fstat(fd).st_nlink:
+                    raise NotFound
+        finally:
+            os.close(fd)
+
     def open_file(self, name: Name) -> OpenFile:
         """Open the regular file *name*, as ``open`` does. Blocks; for a thread."""
         check_name(name, self.hidden)

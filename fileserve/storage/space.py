@@ -34,16 +34,20 @@ def available(fd: int) -> int:
     return status.f_bavail * status.f_frsize
 
 
-def reserve(fd: int, length: int) -> None:
-    """Reserve room for *length* bytes, where the system can; the file's size stays. Raises ``OSError`` (ENOSPC)."""
+def reserve(fd: int, length: int) -> bool:
+    """Reserve room for *length* bytes, and return whether the system can; the file's size stays.
+
+    Raises ``OSError`` (ENOSPC).
+    """
     if _fallocate is None or not length:
-        return
+        return False
     while _fallocate(fd, _KEEP_SIZE, 0, length):
         number = ctypes.get_errno()
         if number in _UNSUPPORTED:
-            return
+            return False
         if number != errno.EINTR:
             raise OSError(number, os.strerror(number))
+    return True
 
 
 def begin_writeback(fd: int, offset: int, count: int) -> None:

@@ -5,7 +5,7 @@ everybody and ask nobody. The answer is known before a byte of a request's conte
 
 Who downloads what, and what the server logs, is for its operator, who shows a token: as a bearer token (RFC 6750
 §2.1), or in the cookie that the operator's link sets (``operator``). An address proves nothing: behind a proxy,
-everybody has the proxy's.
+everybody has the proxy's. The metrics, which tell of nobody, are for this machine, or have a token of their own.
 
 Requests that change or start something are asked one thing more: whether a page of another site had them sent. A
 browser tells by Sec-Fetch-Site (W3C Fetch Metadata §2.4) and Origin (RFC 6454 §7); other clients send neither.
@@ -21,13 +21,14 @@ from urllib.parse import unquote
 from starlette.types import Scope
 
 from fileserve.semantics.fields import combine_fields
+from fileserve.web.clients import client_of
 from fileserve.web.credentials import parse_basic
 from fileserve.web.problems import Problem
 from fileserve.web.site import Site, site_of
 
 COOKIE = "fileserve_operator"
 
-_FORWARDED = frozenset(("forwarded", "via", "x-forwarded-for", "x-real-ip"))
+_FORWARDED = frozenset((b"forwarded", b"via", b"x-forwarded-for", b"x-real-ip"))
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -37,13 +38,14 @@ class Action(Enum):
     PROBE = "probe"
     READ = "read"
     OPERATE = "operate"
+    MEASURE = "measure"
     UPLOAD = "upload"
     REPLACE = "replace"
     DELETE = "delete"
     MOVE = "move"
 
     def __init__(self, setting: str) -> None:
-        self.changes = setting not in ("probe", "read", "operate")  # files
+        self.changes = setting not in ("probe", "read", "operate", "measure")  # files
 
 
 async def authorize(scope: Scope, action: Action) -> None:
@@ -57,6 +59,8 @@ async def authorize(scope: Scope, action: Action) -> None:
         return
     if action is Action.OPERATE:
         return require_token(scope, *_shown_tokens(scope))
+    if action is Action.MEASURE:
+        return _require_scraper(scope)
     site = site_of(scope)
     if action.changes:
         refuse_cross_site(scope)
@@ -98,6 +102,26 @@ def require_token(scope: Scope, *shown: str) -> None:
         )
 
 
+def _require_scraper(scope: Scope) -> None:
+    """Return if the client may see the metrics.
+
+    Policy: where there is a token for them, everybody shows it, or the operator's: a proxy that passes plain TCP on
+    makes everyone look like this machine, and cannot be told from it. Where there is none, only this machine may ask,
+    under a name of its own (DNS rebinding), and not through a proxy that says so, nor by a Unix socket.
+    """
+    token, shown = site_of(scope).settings.metrics_token, tuple(_shown_tokens(scope))
+    if is_operator(scope) or (token and any(_is_same(one, token) for one in shown)):
+        return
+    if token:
+        raise _refusal("The metrics need the token of --metrics-token, as `Authorization: Bearer`.")
+    client = scope.get("client")
+    if _is_proxied(scope) or not client or not _is_loopback(client[0]) or not _names_loopback(scope):
+        raise Problem(
+            HTTPStatus.FORBIDDEN,
+            "The metrics are for this machine alone, and not through a proxy; --metrics-token lets others ask.",
+        )
+
+
 def is_operator(scope: Scope) -> bool:
     """Return whether the client shows the operator's token."""
     return _is_token(site_of(scope), *_shown_tokens(scope))
@@ -105,7 +129,11 @@ def is_operator(scope: Scope) -> bool:
 
 def _is_token(site: Site, *shown: str) -> bool:
     token = site.settings.operator_token
-    return bool(token) and any(hmac.compare_digest(one.encode(), token.encode()) for one in shown)
+    return bool(token) and any(_is_same(one, token) for one in shown)
+
+
+def _is_same(shown: str, token: str) -> bool:
+    return hmac.compare_digest(shown.encode(), token.encode())
 
 
 def _refusal(detail: str) -> Problem:
@@ -145,8 +173,7 @@ async def _ask_who(scope: Scope, site: Site) -> None:
 
 async def _identify(scope: Scope, site: Site) -> None:
     authorization = combine_fields(scope["headers"]).get("authorization", "")
-    client = scope.get("client")
-    if not await site.credentials.accept(authorization, client[0] if client else None):
+    if not await site.credentials.accept(authorization, client_of(scope)):
         fields = {"www-authenticate": site.credentials.challenge}
         raise Problem(
             HTTPStatus.UNAUTHORIZED,
@@ -164,20 +191,31 @@ def _refuse_rebound(scope: Scope) -> None:
     A page can have its own name point to 127.0.0.1 and is then no other site (DNS rebinding); where no password is
     asked for, the name in Host is all that tells. Behind a proxy not even that: it may write a Host of its own.
     """
-    fields = combine_fields(scope["headers"])
-    if not _FORWARDED.isdisjoint(fields):
+    if _is_proxied(scope):
         raise Problem(HTTPStatus.FORBIDDEN, "Without a password, no changes are taken through a proxy.")
-    host = fields.get("host", "localhost").lower()
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
-    if name != "localhost" and not _is_loopback(name.strip("[]")):
+    if not _names_loopback(scope):
         raise Problem(HTTPStatus.FORBIDDEN, "Without a password, changes are taken under the name localhost only.")
+
+
+def _is_proxied(scope: Scope) -> bool:
+    """Say whether a proxy passed the request on, and says so."""
+    return any(name in _FORWARDED for name, _ in scope["headers"])
+
+
+def _names_loopback(scope: Scope) -> bool:
+    """Say whether Host is a name of this machine for itself."""
+    host = combine_fields(scope["headers"]).get("host", "localhost").lower()
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+    return name == "localhost" or _is_loopback(name.strip("[]"))
 
 
 def _is_loopback(name: str) -> bool:
     try:
-        return ipaddress.ip_address(name).is_loopback
+        address = ipaddress.ip_address(name)
     except ValueError:
         return False
+    mapped = getattr(address, "ipv4_mapped", None)  # as a socket for both shows an IPv4 client
+    return (mapped or address).is_loopback
 
 
 def _is_own(origin: str, host: str) -> bool:

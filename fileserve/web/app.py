@@ -7,11 +7,13 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 import fileserve
+from fileserve.records import new_request_ids, request_id
 from fileserve.settings import Settings, load_settings
 from fileserve.storage.archives.archive import Format
 from fileserve.web import operations
@@ -65,6 +67,9 @@ CHANGES = {
 }
 
 
+NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+
+
 class Application(FastAPI):
     """FastAPI with the name routes in front.
 
@@ -81,22 +86,39 @@ class Application(FastAPI):
             for prefix, handler in ASKED_WITHIN.items()
             for method in ("GET", "HEAD")
         }
-        self._entrance = NameRoutes(super().__call__, NAME_ROUTES, asked_within | CHANGES)
+        self._request_ids = new_request_ids()
+        self.server_state: dict[str, Any] = {}  # of the lifespan, which server and application share
+        self._entrance = NameRoutes(self._answer_others, NAME_ROUTES, asked_within | CHANGES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request: those for names here, every other by FastAPI."""
         if self._published_under:
             scope["root_path"] = self._published_under
+        if "fileserve" not in scope.get("extensions", ()):  # our server gives each request an id itself
+            request_id.set(next(self._request_ids))
         await self._entrance(scope, receive, send)
 
+    async def _answer_others(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            self.server_state = scope.get("state", {})
+            self._request_ids = new_request_ids()  # a server may have forked since the application was made
+        await super().__call__(scope, receive, send)
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """Return the ASGI application; without *settings*, with those of the environment and ``fileserve.toml``."""
+
+def create_app(settings: Settings | None = None, *, telemetry: TelemetryConfig | None = None) -> FastAPI:
+    """Return the ASGI application; without *settings*, with those of the environment and ``fileserve.toml``.
+
+    *telemetry* is FastAPI's own configuration of OpenTelemetry, for its routes.
+
+    Policy: without it there is none, though FastAPI's default would be to use whatever providers the process has: what
+    a request holds, and stack traces, are sent to nobody unless the host application asks for it here.
+    """
     chosen = settings or load_settings()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        async with open_site(chosen) as site:
+        state = app.server_state if isinstance(app, Application) else {}
+        async with open_site(chosen, state) as site:
             yield {"site": site}
 
     app = Application(
@@ -104,6 +126,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="fileserve",
         version=fileserve.__version__,
         lifespan=lifespan,
+        telemetry=NO_TELEMETRY if telemetry is None else telemetry,
         redoc_url=None,
         redirect_slashes=False,  # the router would redirect to the host that the client claims
         exception_handlers={

@@ -2,8 +2,8 @@
 
 Passwords are kept as argon2 hashes (RFC 9106), which take some 50 ms and 64 MiB to compare. So a password is compared
 once in the life of a worker: what was right is remembered by an HMAC under a key that nobody else has, and the many
-connections of one download that come with it at once wait for one comparison. Comparisons run in threads of their own,
-few at once and few for one address; whoever guesses passwords waits, and holds up nobody whose password is remembered.
+connections of one download that come with it at once wait for one comparison. Comparisons have turns (``guessing``);
+whoever guesses passwords waits, and holds up nobody whose password is remembered.
 
 A name that nobody has is compared with a hash that no password fits, so that it takes the time of any other.
 
@@ -14,21 +14,19 @@ import asyncio
 import base64
 import binascii
 import hmac
+import logging
 import secrets
-from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http import HTTPStatus
 
 from argon2 import PasswordHasher
-from argon2.exceptions import VerifyMismatchError
+from argon2.exceptions import Argon2Error, VerifyMismatchError
 
-from fileserve.web.problems import Problem
+from fileserve.storage.names import display_name
+from fileserve.web.guessing import Turns, refused
 
-# Policy: two comparisons use 128 MiB for a moment, and no more than two cores.
-_AT_ONCE = 2
-_WAITING = 64
-_WAITING_PER_CLIENT = 4
+log = logging.getLogger("fileserve.web")
 
 Account = tuple[str, str]
 
@@ -54,7 +52,7 @@ def parse_basic(value: str) -> tuple[str, bytes] | None:
 class Credentials:
     """The *accounts* (``NAME:HASH``) and the *token* of a server; used on one event loop's thread."""
 
-    __slots__ = ("_hashes", "_key", "_nobody", "_right", "_running", "_threads", "_token", "_waiting")
+    __slots__ = ("_hashes", "_key", "_nobody", "_right", "_running", "_token", "_turns")
 
     def __init__(self, accounts: Sequence[str], token: str) -> None:
         self._hashes = dict(_parse_account(account) for account in accounts)
@@ -63,8 +61,7 @@ class Credentials:
         self._key = secrets.token_bytes(32)
         self._right: dict[str, bytes] = {}
         self._running: dict[tuple[str, bytes], asyncio.Future[bool]] = {}
-        self._waiting: Counter[str | None] = Counter()
-        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="password")
+        self._turns = Turns()
 
     @property
     def exist(self) -> bool:
@@ -87,7 +84,8 @@ class Credentials:
         """Return whether the value of an Authorization field is that of somebody known.
 
         Raises:
-            Problem: 429 or 503, too many passwords are being compared, for the address *client* or in all.
+            Problem: 429 or 503, too many passwords are being compared, for *client* or in all; or 503, because the
+                system has no memory for it.
         """
         scheme, _, rest = authorization.partition(" ")
         match scheme.lower():
@@ -99,7 +97,7 @@ class Credentials:
 
     def close(self) -> None:
         """Let the threads end; comparisons that wait are dropped."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._turns.close()
 
     async def _is_right(self, name: str, password: bytes, client: str | None) -> bool:
         mark = hmac.digest(self._key, password, "sha256")
@@ -108,24 +106,20 @@ class Credentials:
         running = self._running.get((name, mark))
         if running is None:
             running = self._compare(name, password, mark, client)
-        return await asyncio.shield(running)  # who leaves does not end it for the others
+        try:
+            return await asyncio.shield(running)  # who leaves does not end it for the others
+        except (Argon2Error, MemoryError) as error:
+            log.warning("the password of %s could not be compared: %s", display_name(name.encode()), error)
+            raise refused(HTTPStatus.SERVICE_UNAVAILABLE, "Passwords cannot be compared just now.") from error
 
     def _compare(self, name: str, password: bytes, mark: bytes, client: str | None) -> asyncio.Future[bool]:
         """Begin a comparison, which ends in a thread whether somebody waits for it or not."""
-        if self._waiting[client] >= _WAITING_PER_CLIENT:
-            raise _refused(HTTPStatus.TOO_MANY_REQUESTS)
-        if len(self._running) >= _WAITING:
-            raise _refused(HTTPStatus.SERVICE_UNAVAILABLE)
-        loop, hashed = asyncio.get_running_loop(), self._hashes.get(name)
-        running = loop.run_in_executor(self._threads, _matches, hashed or self._nobody, password)
+        hashed = self._hashes.get(name)
+        running = self._turns.take(client, partial(_matches, hashed or self._nobody, password))
         self._running[name, mark] = running
-        self._waiting[client] += 1
 
         def end(done: asyncio.Future[bool]) -> None:
             del self._running[name, mark]
-            self._waiting[client] -= 1
-            if not self._waiting[client]:
-                del self._waiting[client]
             if not done.cancelled() and done.exception() is None and done.result():
                 self._right[name] = mark
 
@@ -150,7 +144,3 @@ def _unmatched(hashed: str) -> str:
     head, _, digest = hashed.rpartition("$")
     length = len(base64.b64decode(digest + "=" * (-len(digest) % 4)))
     return f"{head}${base64.b64encode(secrets.token_bytes(length)).decode().rstrip('=')}"
-
-
-def _refused(status: HTTPStatus) -> Problem:
-    return Problem(status, "Too many passwords are being compared.", fields={"retry-after": "1"})

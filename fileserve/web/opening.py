@@ -11,9 +11,11 @@ import asyncio
 import hashlib
 import logging
 import os
-from collections.abc import AsyncIterator
+import resource
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from fileserve.settings import Settings
 from fileserve.storage.archives.archive import Archives
@@ -24,11 +26,17 @@ from fileserve.storage.checksums import Checksums
 from fileserve.storage.errors import StorageError
 from fileserve.storage.index import Index
 from fileserve.storage.root import Root
+from fileserve.web.changes.forms import MOST_FILES
+from fileserve.web.changes.handover import Handover
+from fileserve.web.changes.joint import JointWork
 from fileserve.web.changes.places import Places
 from fileserve.web.changes.sweeping import end_expired, sweep_all
 from fileserve.web.credentials import Credentials
 from fileserve.web.digests.indexing import index_all
 from fileserve.web.digests.summing import Summing
+from fileserve.web.metrics.counts import SiteCounts
+from fileserve.web.metrics.measuring import Measuring, Parts
+from fileserve.web.readiness import Readiness
 from fileserve.web.site import Site
 from fileserve.web.streams.recording import recording
 from fileserve.web.transfers.tracking import Tracking
@@ -36,10 +44,13 @@ from fileserve.web.workers.bus import open_bus
 
 log = logging.getLogger("fileserve.index")
 
+# Policy: three quarters of the descriptors are for connections and what they download, whatever forms are sent.
+_SHARE_OF_FORMS = 4
+
 
 @asynccontextmanager
-async def open_site(settings: Settings) -> AsyncIterator[Site]:
-    """Open what *settings* ask for; close it when the block ends."""
+async def open_site(settings: Settings, state: Mapping[str, Any]) -> AsyncIterator[Site]:
+    """Open what *settings* ask for; close it when the block ends. *state* is the lifespan's (ASGI)."""
     root = Root(settings.root, hidden=settings.hidden)
     real_root = Path(os.fsdecode(root.real_path))
     index, path = open_index(settings, real_root)
@@ -63,10 +74,33 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
     credentials = Credentials(settings.auth, settings.token)
     writable = tuple(tuple(os.fsencode(folder.removesuffix("/")).split(b"/")) for folder in settings.writable)
     changes = Changes(root, within=writable or ((),))
+    concatenations = JointWork[dict[str, str]]()
     places = Places(settings.uploads, settings.uploads_per_client, settings.retry_after)
+    form_places = Places(_affordable_files(settings), MOST_FILES, settings.retry_after, "files in forms")
+    asking_places = Places(settings.uploads, settings.uploads_per_client, settings.retry_after, "questions of uploads")
     uploads = Uploads(root, open_sessions(_place_of("uploads", path, real_root)), settings.upload_expiry)
+    counts = SiteCounts()
+    counted = _place_of("metrics", path, real_root)
     site = Site(
-        settings, credentials, root, index, checksums, archives, summing, changes, uploads, places, bus, tracking
+        settings,
+        credentials,
+        root,
+        index,
+        checksums,
+        archives,
+        summing,
+        changes,
+        uploads,
+        Handover(bus, uploads),
+        concatenations,
+        places,
+        form_places,
+        asking_places,
+        bus,
+        tracking,
+        counts,
+        Readiness(root.check, index.check),
+        Measuring(Parts(tracking, checksums, places, counts), state, counted and counted.with_suffix(".counts")),
     )
     background = _begin_background(site, path)
     try:
@@ -77,15 +111,23 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
             task.cancel()
         if background:
             await asyncio.wait(background)
+        await concatenations.close()
         credentials.close()
         await summing.close()
         archives.close()
         await checksums.close()
         await tracking.close()
+        await site.measuring.close()
         await bus.close()
         uploads.close()
         index.close()
         root.close()
+
+
+def _affordable_files(settings: Settings) -> int:
+    """Return how many files forms may hold open: what is set, but no more than a share of the descriptors."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, min(settings.form_files, soft // _SHARE_OF_FORMS))
 
 
 def _begin_background(site: Site, place: Path | None) -> list[asyncio.Task[None]]:

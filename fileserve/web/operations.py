@@ -1,14 +1,25 @@
-"""What the people who run the server ask it."""
+"""What the people and programs that run the server ask it."""
 
 from http import HTTPStatus
-from typing import Literal
+from typing import Any, Literal
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from starlette.responses import Response
+from starlette.types import Scope
 
+from fileserve.records import request_id
 from fileserve.web.access import Action, authorize
+from fileserve.web.metrics.telling import metrics
+from fileserve.web.problems import JSON, RETRY_AFTER_S
+from fileserve.web.readiness import OK
+from fileserve.web.site import site_of
+
+__all__ = ["Health", "Readiness", "router"]
 
 router = APIRouter(tags=["operations"])
+LEAVING = "The server is about to end, and finishes what is under way; send new clients to another one."
 
 
 class Health(BaseModel):
@@ -17,7 +28,17 @@ class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
 
+class Readiness(BaseModel):
+    """The server can do its work; each check says ``ok``."""
+
+    status: Literal["ok"] = "ok"
+    checks: dict[str, str]
+
+
 # Not in the schema by themselves: FastAPI gives both methods of a route one operation id. ``openapi`` describes them.
+router.add_api_route("/metrics", metrics, methods=["GET", "HEAD"], include_in_schema=False)
+
+
 @router.api_route("/healthz", methods=["GET", "HEAD"], include_in_schema=False)
 async def healthz(request: Request) -> Health:
     """Answer 200 for as long as the process takes requests."""
@@ -26,10 +47,27 @@ async def healthz(request: Request) -> Health:
 
 
 @router.api_route("/readyz", methods=["GET", "HEAD"], include_in_schema=False)
-async def readyz(request: Request) -> Health:
-    """Answer 503 once the server is about to end, so that a balancer sends new clients elsewhere."""
+async def readyz(request: Request) -> Response:
+    """Answer 503 when new clients should go elsewhere: the server is about to end, or cannot do its work."""
     await authorize(request.scope, Action.PROBE)
-    server = request.scope.get("extensions", {}).get("fileserve")
-    if server is not None and server["leaving"].is_set():
-        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "The server is about to end.")
-    return Health()
+    checks = {"end": LEAVING} if _is_leaving(request.scope) else await site_of(request.scope).readiness.answers()
+    wrong = [said for said in checks.values() if said != OK]
+    fields = {"cache-control": "no-store"}
+    if not wrong:
+        return JSONResponse({"status": OK, "checks": checks}, headers=fields)
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    document: dict[str, Any] = {
+        "title": status.phrase,
+        "status": int(status),
+        "detail": " ".join(wrong),
+        "checks": checks,
+    }
+    fields["retry-after"] = str(RETRY_AFTER_S)
+    if id := request_id.get():
+        document["request_id"] = fields["x-request-id"] = id
+    return JSONResponse(document, status, fields, JSON)
+
+
+def _is_leaving(scope: Scope) -> bool:
+    server = scope.get("extensions", {}).get("fileserve")
+    return server is not None and server["leaving"].is_set()

@@ -1,7 +1,8 @@
 """Errors as answers: one table from error to status, and one document for all of them.
 
 Implements RFC 9457 (problem details), with RFC 9110 §12.5.1 (Accept) choosing between ``application/problem+json``,
-plain text and HTML. A problem never contains a path of the server or a traceback.
+plain text and HTML. A problem never contains a path of the server or a traceback; it tells the id of its request, which
+its reader can quote, and by which the log tells more.
 """
 
 import json
@@ -13,6 +14,7 @@ from http import HTTPStatus
 from starlette.responses import Response
 from starlette.types import Scope
 
+from fileserve.records import request_id
 from fileserve.semantics.fields import combine_fields
 from fileserve.storage import errors
 
@@ -36,6 +38,7 @@ STATUS_OF: Mapping[type[errors.StorageError], HTTPStatus] = {
     errors.Locked: HTTPStatus.LOCKED,
     errors.NoSpace: HTTPStatus.INSUFFICIENT_STORAGE,
     errors.Busy: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.Occupied: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.ContentChanged: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.Unreadable: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
@@ -78,10 +81,10 @@ class Problem(Exception):
     def response(self, scope: Scope) -> Response:
         """Return the document in the form that the client prefers; for HEAD, its fields alone."""
         media_type = preferred_form(combine_fields(scope["headers"]).get("accept", "*/*"))
-        links = dict(self.links)
+        links, id = dict(self.links), request_id.get()
         if media_type == HTML:
             links["all files"] = scope.get("root_path", "") + "/"
-        content = _RENDERERS[media_type](self, links).encode()
+        content = _RENDERERS[media_type](self, links, id).encode()
         charset = "" if media_type == JSON else "; charset=utf-8"
         fields = {
             "content-type": media_type + charset,
@@ -90,6 +93,7 @@ class Problem(Exception):
             "vary": "accept",
             "x-content-type-options": "nosniff",
             "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
+            **({"x-request-id": id} if id else {}),
             **self.fields,
         }
         if self.status is HTTPStatus.SERVICE_UNAVAILABLE:
@@ -146,24 +150,26 @@ def _quality(form: str, ranges: list[tuple[str, float]]) -> float:
     return -1.0
 
 
-def _as_json(problem: Problem, links: Mapping[str, str]) -> str:
+def _as_json(problem: Problem, links: Mapping[str, str], id: str) -> str:
     document = {"title": problem.status.phrase, "status": int(problem.status), "detail": problem.detail}
-    return json.dumps(document | dict(links), ensure_ascii=False) + "\n"
+    return json.dumps(document | ({"request_id": id} if id else {}) | dict(links), ensure_ascii=False) + "\n"
 
 
-def _as_text(problem: Problem, links: Mapping[str, str]) -> str:
+def _as_text(problem: Problem, links: Mapping[str, str], id: str) -> str:
     lines = "".join(f"{name}: {href}\n" for name, href in links.items())
-    return f"{int(problem.status)} {problem.status.phrase}: {problem.detail}\n{lines}"
+    told = f"request_id: {id}\n" if id else ""
+    return f"{int(problem.status)} {problem.status.phrase}: {problem.detail}\n{lines}{told}"
 
 
-def _as_html(problem: Problem, links: Mapping[str, str]) -> str:
+def _as_html(problem: Problem, links: Mapping[str, str], id: str) -> str:
     title = f"{int(problem.status)} {problem.status.phrase}"
+    told = f"<p><small>Request {escape(id)}</small></p>" if id else ""
     items = "".join(f'<li><a href="{escape(href)}">{escape(name)}</a></li>' for name, href in links.items())
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{title}</title><style>:root{{color-scheme:light dark;font:1rem/1.5 system-ui,sans-serif}}"
         "body{max-width:40rem;margin:4rem auto;padding:0 1rem}</style>"
-        f"<h1>{title}</h1><p>{escape(problem.detail)}</p><ul>{items}</ul></html>\n"
+        f"<h1>{title}</h1><p>{escape(problem.detail)}</p><ul>{items}</ul>{told}</html>\n"
     )
 
 

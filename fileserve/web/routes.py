@@ -16,8 +16,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fileserve.semantics.fields import combine_fields
 from fileserve.storage.errors import Busy, StorageError
-from fileserve.storage.names import Name, parse_name
+from fileserve.storage.names import Name, parse_name, parse_new_name
 from fileserve.web.access import Action, authorize
+from fileserve.web.clients import client_of
 from fileserve.web.presence import ClientLeft
 from fileserve.web.problems import Problem, allow_only, failure, problem_of
 from fileserve.web.site import Site, site_of
@@ -53,10 +54,15 @@ class NameRequest:
         return self.now_ns // 1_000_000_000
 
     @property
-    def client(self) -> str | None:
+    def address(self) -> str | None:
         """The client's address; ``None`` where it has none, on a Unix socket."""
         client = self.scope.get("client")
         return client[0] if client else None
+
+    @property
+    def client(self) -> str | None:
+        """What stands for the client where clients are counted; ``None`` where it has no address, on a Unix socket."""
+        return client_of(self.scope)
 
     @property
     def query(self) -> dict[str, str]:
@@ -119,7 +125,8 @@ async def answer(operation: Operation, scope: Scope, receive: Receive, encoded_n
     """Return what the handler of *operation* answers, or the problem document of the error that it ended in."""
     try:
         await authorize(scope, operation.action)
-        name, trailing_slash = parse_name(encoded_name)
+        gives_name = operation.action is Action.UPLOAD
+        name, trailing_slash = (parse_new_name if gives_name else parse_name)(encoded_name)
         # An upload may take hours; the instant of its response is then not that of its request.
         now_ns = time.time_ns() if operation.action.changes else instant(scope)
         request = NameRequest(scope, receive, site_of(scope), name, trailing_slash, now_ns)

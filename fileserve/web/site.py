@@ -14,12 +14,17 @@ from fileserve.storage.checksums import Checksums
 from fileserve.storage.index import Index
 from fileserve.storage.names import Name, quote_name
 from fileserve.storage.root import Root
+from fileserve.web.changes.handover import Handover
+from fileserve.web.changes.joint import JointWork
 from fileserve.web.changes.places import Places
 from fileserve.web.credentials import Credentials
 from fileserve.web.digests.summing import Summing
+from fileserve.web.metrics.counts import SiteCounts
+from fileserve.web.readiness import Readiness
 from fileserve.web.workers.bus import Bus
 
-if TYPE_CHECKING:  # what it tells of needs this module
+if TYPE_CHECKING:  # what they tell of needs this module
+    from fileserve.web.metrics.measuring import Measuring
     from fileserve.web.transfers.tracking import Tracking
 
 _HOST = re.compile(r"[0-9A-Za-z.:\[\]_-]+")
@@ -38,9 +43,16 @@ class Site:
     summing: Summing
     changes: Changes
     uploads: Uploads
+    handover: Handover
+    concatenations: JointWork[dict[str, str]]
     places: Places
+    form_places: Places
+    asking_places: Places
     bus: Bus
     tracking: "Tracking"
+    counts: SiteCounts
+    readiness: Readiness
+    measuring: "Measuring"
 
 
 def site_of(scope: Scope) -> Site:

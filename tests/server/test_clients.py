@@ -77,6 +77,34 @@ def test_the_scheme_is_the_forwarded_one_where_it_is_one(value: bytes, scheme: s
     assert scope["scheme"] == scheme
 
 
+@pytest.mark.parametrize(
+    ("peer", "values", "taken"),
+    [
+        pytest.param(
+            "10.0.0.1", [b"0123456789abcdef0123456789abcdef"], b"0123456789abcdef0123456789abcdef", id="nginx_s"
+        ),
+        pytest.param(
+            "10.0.0.1", [b"f81d4fae-7dec-11d0-a765-00a0c91e6bf6"], b"f81d4fae-7dec-11d0-a765-00a0c91e6bf6", id="uuid"
+        ),
+        pytest.param("10.0.0.1", [b"x" * 128], b"x" * 128, id="as_long_as_may_be"),
+        pytest.param("10.0.0.1", [b"one", b"two"], b"two", id="the_last_counts"),
+        pytest.param("10.0.0.1", [b"x" * 129], None, id="too_long"),
+        pytest.param("10.0.0.1", [b"two words"], None, id="a_space"),
+        pytest.param("10.0.0.1", [b'quote"'], None, id="a_quote"),
+        pytest.param("10.0.0.1", [b"a\n"], None, id="a_line_feed"),
+        pytest.param("10.0.0.1", [b"\xff"], None, id="no_ascii"),
+        pytest.param("10.0.0.1", [b""], None, id="empty"),
+        pytest.param("10.0.0.1", [], None, id="none"),
+        pytest.param("10.0.0.2", [b"one"], None, id="of_a_stranger"),
+    ],
+)
+def test_the_id_of_a_trusted_proxy_is_taken_where_it_is_well_formed(
+    peer: str, values: list[bytes], taken: bytes | None
+) -> None:
+    scope = scope_of(peer, *((b"x-request-id", value) for value in values))
+    assert Proxies(("10.0.0.1",)).resolve(scope) == taken
+
+
 @pytest.mark.parametrize("name", ["localhost", "10.0.0.0/99", ""])
 def test_a_trusted_proxy_that_is_no_network_is_an_error(name: str) -> None:
     with pytest.raises(ValueError, match="does not appear"):

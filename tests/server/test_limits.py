@@ -281,3 +281,20 @@ def test_the_number_of_connections_follows_the_descriptors() -> None:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert Limits().affordable_connections() == (soft - 64) // 3
     assert Limits(connections=5).affordable_connections() == 5
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "client"),
+    [
+        pytest.param("192.0.2.7", b"192.0.2.7", id="ipv4"),
+        pytest.param("2001:db8:1:2:3:4:5:6", b"2001:db8:1:2::/64", id="ipv6"),
+    ],
+)
+def test_the_application_is_told_who_is_counted_as_one_client(loop: str, forwarded: str, client: bytes) -> None:
+    async def app(scope: Any, receive: Any, send: Send) -> None:
+        told = scope["extensions"]["fileserve"]["client"]().encode()
+        await send(start(len(told)))
+        await send(body(told))
+
+    with serving(app, loop, Limits(trusted_proxies=("127.0.0.1",))) as served, served.connect() as connection:
+        assert connection.get("/", f"X-Forwarded-For: {forwarded}").response().content == client

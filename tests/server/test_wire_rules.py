@@ -76,6 +76,17 @@ HOST = b"Host: test\r\n"
             b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400, id="bad_chunk_9112_7.1"
         ),
         pytest.param(b"\r\n\r\nGET / HTTP/1.1\r\n" + HOST + b"\r\n", 200, id="empty_lines_before_9112_2.2"),
+        pytest.param(b"GET / HTTP/1.1\r\n" + HOST + b"Expect: 200-maybe\r\n\r\n", 417, id="expectation_9110_10.1.1"),
+        pytest.param(
+            b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\nExpect: 100-continue, x=y\r\n\r\n",
+            417,
+            id="one_expectation_of_two_9110_10.1.1",
+        ),
+        pytest.param(
+            b"GET / HTTP/1.1\r\n" + HOST + b"Expect: 100-Continue\r\nExpect: x\r\n\r\n", 417, id="expectation_in_a_line"
+        ),
+        pytest.param(b"GET / HTTP/1.1\r\n" + HOST + b"Expect: 100-Continue\r\n\r\n", 200, id="expectation_that_is_met"),
+        pytest.param(b"GET / HTTP/1.1\r\n" + HOST + b"Expect:\r\n\r\n", 200, id="empty_expectation"),
     ],
 )
 @pytest.mark.parametrize("pace", ["at_once", "byte_by_byte"])

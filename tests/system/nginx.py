@@ -74,7 +74,7 @@ def nginx(configuration: str, *upstreams: str, changes: Mapping[str, str] | None
         _write(folder, configuration, shipped | dict(changes or {}))
         process = subprocess.Popen([program, "-p", folder, "-c", "nginx.conf", "-e", "error.log"])
         try:
-            assert wait_until(lambda: _accepts(port) or process.poll() is not None, START_S)
+            assert wait_until(lambda: accepts(port) or process.poll() is not None, START_S)
             assert process.poll() is None, (folder / "error.log").read_text()
             yield Nginx(f"http://127.0.0.1:{port}", folder, process)
         finally:
@@ -106,7 +106,8 @@ def free_port() -> int:
         return port
 
 
-def _accepts(port: int) -> bool:
+def accepts(port: int) -> bool:
+    """Return whether somebody listens on a port of 127.0.0.1."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
     except OSError:

@@ -3,7 +3,7 @@
 import base64
 import http.client
 import os
-import random
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,7 +16,7 @@ from tusclient.exceptions import TusCommunicationError
 
 from tests.system.clients import run_client
 from tests.system.samples import MIB, Sample, digest, make_sample
-from tests.system.test_uploads import left_in, small_disk
+from tests.system.test_uploads import left_in, moments_of, small_disk
 from tests.tools import Running, serving, wait_until
 
 pytestmark = pytest.mark.system
@@ -118,34 +118,36 @@ def test_curl_speaks_it_by_hand(root: Path, source: Sample, tmp_path: Path) -> N
     assert digest(root / "new") == source.digest
 
 
-def send_until_killed(server: Running, url: str, content: bytes, offset: int) -> None:
-    """Send the rest in two requests, or as much of it as the server lives to take."""
-    half = offset + (len(content) - offset) // 2
-    with suppress(OSError, http.client.HTTPException):
-        for start, end in ((offset, half), (half, len(content))):
-            ask(server, "PATCH", url, content[start:end], Upload_Offset=str(start))
+def send_part(server: Running, url: str, offset: int, content: bytes, sent: int) -> socket.socket:
+    """Begin a PATCH with *content*, send so many bytes of it, and return the connection."""
+    host, _, port = server.url.rpartition("//")[2].partition(":")
+    fields = {**BYTES, "Upload-Offset": str(offset), "Content-Length": str(len(content))}
+    lines = [f"PATCH {url} HTTP/1.1", "Host: localhost", *(f"{name}: {value}" for name, value in fields.items())]
+    connection = socket.create_connection((host, int(port)), timeout=20)
+    connection.sendall("\r\n".join([*lines, "", ""]).encode() + content[:sent])
+    return connection
 
 
 def test_a_server_killed_at_any_moment_tells_a_true_offset_and_the_upload_goes_on(root: Path) -> None:
-    """What is told is there and right, the rest arrives, and nothing is left after the next start and the expiry."""
-    moments, content = random.Random(6), os.urandom(3 * MIB + 7)
-    offsets: list[int] = []
-    url, is_begun = "", False
-    for number in range(KILLS):
-        with serving(root, *OPTIONS) as server, ThreadPoolExecutor(1) as clients:
-            if is_begun:
-                url, is_begun = go_on(server, root, url, content, offsets)
-            if not is_begun:
-                (root / "new").unlink(missing_ok=True)
-                url, is_begun = begin(server, "new", len(content)), True
-            sending = clients.submit(send_until_killed, server, url, content, offset_of(server, url))
-            time.sleep(moments.uniform(0, 0.03))
-            server.process.kill()
-            sending.result(20)
-        assert len(offsets) == number
-    assert any(0 < offset < len(content) for offset in offsets)  # some were hit in the middle
+    """What is told is there and right, never less than was told before and never more than was sent.
+
+    The rest arrives, and nothing is left after the next start and the expiry. Every moment falls in the upload, which
+    goes on from one server to the next: the moments behind its last byte come last.
+    """
+    content = os.urandom(3 * MIB + 7)
+    url, told, most = "", 0, 0
+    for sent, pause_s in moments_of(len(content), KILLS, seed=6):
+        with serving(root, *OPTIONS) as server:
+            url = url or begin(server, "new", len(content))
+            told = check_offset(server, root, url, content, told, most)
+            with send_part(server, url, told, content[told:], max(0, sent - told)):
+                most = max(most, sent)
+                time.sleep(pause_s)
+                server.process.kill()
+                server.process.wait(20)
+        assert sent == len(content) or not (root / "new").exists()
     with serving(root, *OPTIONS) as server:
-        rest = offset_of(server, url)
+        rest = check_offset(server, root, url, content, told, most)
         if rest < len(content):
             assert ask(server, "PATCH", url, content[rest:], Upload_Offset=str(rest))[0] == 204
         assert (root / "new").read_bytes() == content
@@ -154,18 +156,18 @@ def test_a_server_killed_at_any_moment_tells_a_true_offset_and_the_upload_goes_o
         assert wait_until(lambda: left_in(root) == ["new"], timeout_s=20), left
 
 
-def go_on(server: Running, root: Path, url: str, content: bytes, offsets: list[int]) -> tuple[str, bool]:
-    """Look at what a kill has left; return the URL, and whether there is still something to send."""
+def check_offset(server: Running, root: Path, url: str, content: bytes, least: int, most: int) -> int:
+    """Ask for the offset, look at the file whether it is true, and return it."""
     offset = offset_of(server, url)
-    offsets.append(offset)
+    assert least <= offset <= most
     if offset == len(content):
         assert left_in(root) == ["new"]
         assert (root / "new").read_bytes() == content
-        return url, False
-    (hidden,) = root.glob(".fileserve-tus-*")
-    assert hidden.read_bytes()[:offset] == content[:offset]
-    assert not (root / "new").exists()
-    return url, True
+    else:
+        (hidden,) = root.glob(".fileserve-tus-*")
+        assert hidden.read_bytes()[:offset] == content[:offset]
+        assert not (root / "new").exists()
+    return offset
 
 
 def begin_and_leave(root: Path) -> list[str]:
@@ -182,17 +184,46 @@ def test_of_two_writers_over_two_workers_one_is_told_to_wait(root: Path) -> None
     with serving(root, *OPTIONS, "--workers", "2") as server:
         url = begin(server, "new", MIB)
         (hidden,) = root.glob(".fileserve-tus-*")
-        slow = http.client.HTTPConnection(server.url.rpartition("//")[2], timeout=20)
-        slow.putrequest("PATCH", url)
-        for name, value in {**BYTES, "Upload-Offset": "0", "Content-Length": str(MIB)}.items():
-            slow.putheader(name, value)
-        slow.endheaders(content[: MIB - 5])
-        assert wait_until(lambda: hidden.stat().st_size > 0, timeout_s=10)
-        assert {ask(server, "PATCH", url, content, Upload_Offset="0")[0] for _ in range(8)} == {423}
-        slow.send(content[MIB - 5 :])
-        with slow.getresponse() as answer:
-            assert answer.status == 204
-        slow.close()
+        with send_part(server, url, 0, content, MIB - 9) as slow:
+            assert wait_until(lambda: hidden.stat().st_size > 0, timeout_s=10)
+            for number in range(8):
+                assert ask(server, "PATCH", url, content, Upload_Offset="0")[0] == 423
+                slow.sendall(content[MIB - 9 + number : MIB - 8 + number])  # it is not silent
+            slow.sendall(content[MIB - 1 :])
+            assert slow.recv(100).startswith(b"HTTP/1.1 204")
+    assert (root / "new").read_bytes() == content
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_client_whose_network_was_swallowed_goes_on_at_once(workers: str, root: Path) -> None:
+    """Its old connection stays open and silent, and the server would wait for a minute; the new one is not refused."""
+    content = os.urandom(3 * MIB)
+    with serving(root, *OPTIONS, "--workers", workers) as server:
+        for number in range(4):  # whichever worker takes the connection
+            (root / "new").unlink(missing_ok=True)
+            url = begin(server, "new", len(content))
+            with send_part(server, url, 0, content, 2 * MIB + 5) as swallowed:
+                time.sleep(2.5)  # the silence is the thing tested
+                if number % 2:
+                    assert offset_of(server, url) <= 2 * MIB + 5
+                status, fields = ask(server, "PATCH", url, b"", Upload_Offset="1")
+                assert (status, fields["upload-offset"]) == (409, str(2 * MIB + 5))
+                rest = content[2 * MIB + 5 :]
+                assert ask(server, "PATCH", url, rest, Upload_Offset=str(2 * MIB + 5))[0] == 204
+                with suppress(ConnectionResetError):
+                    assert swallowed.recv(100) == b""
+            assert (root / "new").read_bytes() == content
+        assert "Traceback" not in server.log.read_text()
+
+
+def test_a_client_that_sends_too_slowly_is_told_and_loses_nothing(root: Path) -> None:
+    content = os.urandom(MIB)
+    with serving(root, *OPTIONS, "--stall-timeout", "1") as server:
+        url = begin(server, "new", MIB)
+        with send_part(server, url, 0, content, MIB // 2 + 3) as slow:
+            assert slow.recv(100).startswith(b"HTTP/1.1 408")
+        assert offset_of(server, url) == MIB // 2 + 3
+        assert ask(server, "PATCH", url, content[MIB // 2 + 3 :], Upload_Offset=str(MIB // 2 + 3))[0] == 204
     assert (root / "new").read_bytes() == content
 
 

@@ -179,11 +179,19 @@ def test_a_client_that_leaves_leaves_nothing(how: str, root: Path) -> None:
         assert (root / "old").read_bytes() == b"old"
 
 
-def test_a_client_that_stalls_is_cut_off_and_leaves_nothing(root: Path) -> None:
+@pytest.mark.parametrize("pieces", [1, 100], ids=["sends_no_more", "sends_a_byte_now_and_then"])
+def test_a_client_that_sends_too_little_is_told_and_leaves_nothing(pieces: int, root: Path) -> None:
     with serving(root, *OPTIONS, "--stall-timeout", "1") as server:
-        with send_part(server, "new", 10 * MIB, bytes(MIB)) as connection, suppress(ConnectionResetError):
-            assert connection.recv(1000) == b""
-        assert wait_until(lambda: "stalled" in server.log.read_text(), timeout_s=5)
+        with send_part(server, "new", 10 * MIB, bytes(MIB)) as connection:
+            connection.settimeout(0.2)
+            told = b""
+            for _ in range(pieces):
+                with suppress(TimeoutError):
+                    told = connection.recv(1000)
+                    break
+                connection.sendall(b"x")
+            connection.settimeout(20)
+            assert (told or connection.recv(1000)).startswith(b"HTTP/1.1 408")
         assert left_in(root) == []
 
 
@@ -222,20 +230,43 @@ def put_until_killed(server: Running, path: str) -> bool:
         connection.close()
 
 
+def moments_of(length: int, kills: int, seed: int) -> list[tuple[int, float]]:
+    """Return random moments spread evenly over an upload: bytes that are sent by then, and seconds that pass behind.
+
+    Three quarters are in the content, each in a stretch of its own; the rest lie behind its last byte, while the file
+    is flushed and gets its name.
+    """
+    drawn, within = random.Random(seed), kills * 3 // 4
+    sent = [(int((number + drawn.random()) * length / within), 0.0) for number in range(within)]
+    return sent + [(length, drawn.uniform(0, 0.03)) for _ in range(kills - within)]
+
+
+def is_answered(connection: socket.socket) -> bool:
+    """Tell whether a success had been sent before the server ended."""
+    with connection, suppress(OSError):
+        return connection.recv(100).startswith((b"HTTP/1.1 201", b"HTTP/1.1 204"))
+    return False
+
+
 def test_a_server_killed_at_any_moment_has_stored_the_whole_or_nothing(root: Path) -> None:
-    """What was answered is there; what was not is whole or not there; what is left is gone after the next start."""
-    moments = random.Random(20)
-    for number in range(KILLS):
+    """Before the last byte was sent, nothing is stored; behind it, the whole or nothing; what was answered, is.
+
+    What is left is gone after the next start.
+    """
+    for sent, pause_s in moments_of(len(NEW), KILLS, seed=20):
         (root / "old").write_bytes(OLD)
         (root / "new").unlink(missing_ok=True)
-        with serving(root, *OPTIONS) as server, ThreadPoolExecutor(2) as clients:
-            answers = {path: clients.submit(put_until_killed, server, path) for path in ("old", "new")}
-            time.sleep(moments.uniform(0, 0.08))
+        with serving(root, *OPTIONS) as server:
+            connections = {path: send_part(server, path, len(NEW), NEW[:sent]) for path in ("old", "new")}
+            time.sleep(pause_s)
             server.process.kill()
-            done = {path for path, answer in answers.items() if answer.result(20)}
+            server.process.wait(20)
+            done = {path for path, connection in connections.items() if is_answered(connection)}
         old, new = (root / "old").read_bytes(), (root / "new").read_bytes() if (root / "new").exists() else None
-        assert old == NEW or (old == OLD and "old" not in done), number
-        assert new == NEW or (new is None and "new" not in done), number
+        if sent < len(NEW):
+            assert (old, new, done) == (OLD, None, set()), sent
+        assert old == NEW or (old == OLD and "old" not in done), (sent, pause_s)
+        assert new == NEW or (new is None and "new" not in done), (sent, pause_s)
     with serving(root, *OPTIONS):
         assert wait_until(lambda: set(left_in(root)) <= {"old", "new"}, timeout_s=10)
 
@@ -301,8 +332,8 @@ def test_a_full_disk_is_507_and_leaves_nothing(fields: tuple[str, ...], tmp_path
             url = f"{server.url}/upload/"
             ended = run_client("curl", "-sS", *told, *fields, "-T", str(source.path), url, folder=tmp_path)
             assert ended.stdout == status, ended.stderr
+            assert wait_until(lambda: shutil.disk_usage(disk).free >= 10 * MIB, timeout_s=5)
         assert left_in(disk) == ["source-5"]
-        assert wait_until(lambda: shutil.disk_usage(disk).free >= 10 * MIB, timeout_s=5)
         assert digest(disk / "source-5") == sources[1].digest
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from argon2 import PasswordHasher
+from argon2.exceptions import VerificationError
 
 from fileserve.web import credentials as credentials_module
 from fileserve.web.credentials import Credentials, hash_password, parse_basic
@@ -154,6 +155,42 @@ async def test_comparisons_that_wait_are_bounded(
     assert not any(await asyncio.gather(*waiting))
     assert most <= 2
     assert not await known.accept(basic("bob", "again"), clients[0])  # the places are free again
+
+
+@pytest.mark.parametrize(
+    "error", [VerificationError("Memory allocation error"), MemoryError()], ids=["argon2", "python"]
+)
+async def test_a_comparison_that_the_system_has_no_memory_for_is_503_and_no_wrong_password(
+    known: Credentials, error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(hasher: PasswordHasher, hashed: str, password: bytes) -> bool:
+        raise error
+
+    verify = PasswordHasher.verify
+    monkeypatch.setattr(PasswordHasher, "verify", fail)
+    with pytest.raises(Problem) as caught:
+        await known.accept(basic("bob", "secret"), "192.0.2.1")
+    assert (caught.value.status, "retry-after" in caught.value.fields) == (503, True)
+    assert "bob" in caplog.text
+    assert "secret" not in caplog.text
+    monkeypatch.setattr(PasswordHasher, "verify", verify)
+    assert await known.accept(basic("bob", "secret"), "192.0.2.1")
+
+
+async def test_who_is_known_does_not_wait_for_those_who_guess(
+    known: Credentials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await known.accept(basic("bob", "secret"), "192.0.2.1")
+    may_end = threading.Event()
+    monkeypatch.setattr(credentials_module, "_matches", lambda hashed, password: may_end.wait(10) and False)
+    guesses = [
+        asyncio.ensure_future(known.accept(basic("bob", str(number)), f"192.0.2.{number}")) for number in range(64)
+    ]
+    await asyncio.sleep(0)
+    assert await known.accept(basic("bob", "secret"), "192.0.2.1")
+    assert not any(guess.done() for guess in guesses)
+    may_end.set()
+    assert not any(await asyncio.gather(*guesses))
 
 
 async def test_who_leaves_does_not_end_the_comparison_for_the_others(known: Credentials) -> None:

@@ -12,8 +12,10 @@ import stat
 from collections.abc import Callable
 
 from fileserve import disk
-from fileserve.storage.changes.draft import Judge, Need, check_room
+from fileserve.storage.changes.draft import Judge
+from fileserve.storage.changes.patience import patiently
 from fileserve.storage.changes.placing import alone_in, rename_new, sync_directory
+from fileserve.storage.changes.room import Need, check_room
 from fileserve.storage.changes.target import Target
 from fileserve.storage.changes.writer import StagedFile, stage
 from fileserve.storage.errors import AlreadyExists, IsDirectory, NoDirectory, NotFound, os_errors_of_changes
@@ -31,16 +33,16 @@ class Changes:
     name where the file system can do that.
     """
 
-    __slots__ = ("_root", "_unnamed", "_within")
+    __slots__ = ("_root", "_unnamed", "within")
 
     def __init__(self, root: Root, *, within: tuple[Name, ...] = ((),), unnamed: bool = True) -> None:
         self._root = root
-        self._within = within
+        self.within = within
         self._unnamed = unnamed
 
     def allows(self, directory: Name) -> bool:
         """Say whether names in *directory* may be given and taken away at all."""
-        return any(directory[: len(within)] == within for within in self._within)
+        return any(directory[: len(within)] == within for within in self.within)
 
     async def look(self, name: Name, *, parents: bool = False) -> OpenFile | None:
         """Open the file that has *name* now, to judge before anything is done; ``None``: nothing has it.
@@ -70,7 +72,7 @@ class Changes:
 
         Raises ``NotFound``, ``NotEmpty`` and their like, and what *judge* raises.
         """
-        await disk.run_change(_delete, self._target(name), judge)
+        await patiently(_delete, self._target(name), judge)
 
     async def move(self, name: Name, new: Name, judge: Judge, *, replace: bool) -> bool:
         """Rename a file, a link or a directory to *new*, and return whether that took the place of a file.
@@ -79,10 +81,10 @@ class Changes:
         unless *replace* is set and both are files; ``OtherDevice``, and what *judge* raises.
         """
         source, target = self._target(name), self._target(new)
-        return await disk.run_change(_move, source, target, judge, replace)
+        return await patiently(_move, source, target, judge, replace)
 
     def _target(self, name: Name, parents: bool = False) -> Target:
-        return Target(self._root, name, parents, self._within)
+        return Target(self._root, name, parents, self.within)
 
 
 def _close(opened: OpenFile | None) -> None:

@@ -16,44 +16,28 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
 from fileserve.storage.changes.hiding import HiddenName, hidden_component, open_hidden, open_unnamed
 from fileserve.storage.changes.placing import alone_in, link_new, rename_new, sync_directory
+from fileserve.storage.changes.room import Need, Room, check_space
 from fileserve.storage.changes.target import Target
 from fileserve.storage.descriptor import Descriptor
-from fileserve.storage.errors import Busy, NoDirectory, NoSpace, NotFound, os_errors_of_changes
+from fileserve.storage.errors import Busy, NoDirectory, NotFound, os_errors_of_changes
 from fileserve.storage.hashing import Sums
 from fileserve.storage.index import Digests
 from fileserve.storage.reader import FileStatus, OpenFile, status_of
-from fileserve.storage.space import available, begin_writeback, reserve
+from fileserve.storage.space import begin_writeback
 
-__all__ = ["Committed", "Draft", "Judge", "Need", "check_room", "open_draft"]
+__all__ = ["Committed", "Draft", "Judge", "committed", "flush", "open_draft"]
 
 _MOST_BUFFERS = 512  # in one call; the system takes 1,024
 # Policy: the flush at the end is then one of seconds at the most, even where the disk is slower than the network.
 _WRITEBACK = 8 * 1024 * 1024
-_LOOK_AT_SPACE = 64 * 1024 * 1024
 
 #: Is called with the file that has the name now, or ``None``, and raises what forbids to take its place.
 Judge = Callable[[OpenFile | None], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """What is known of an upload before it begins.
-
-    *length* in bytes, where it is known, and *room* what should fit at least, where only that is; *keep_free* is what
-    the disk must have left then; *digests* says whether to compute them as the bytes pass, *sha512* whether that one,
-    too.
-    """
-
-    length: int | None = None
-    room: int = 0
-    keep_free: int = 0
-    digests: bool = True
-    sha512: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +52,6 @@ class Committed:
     untouched: bool
 
 
-def check_room(target: Target, need: Need) -> None:
-    """Raise what ``open_draft`` would raise for want of a right, a directory or space."""
-    target.check()
-    with target.nearest() as directory, os_errors_of_changes():
-        _check_space(directory, need.length or need.room, need.keep_free)
-
-
 def open_draft(target: Target, need: Need, *, unnamed: bool) -> "Draft":
     """Open an empty file on the file system of *target*, with room for what is needed; *unnamed* where that works.
 
@@ -82,7 +59,7 @@ def open_draft(target: Target, need: Need, *, unnamed: bool) -> "Draft":
     """
     target.check()
     with target.nearest() as directory, os_errors_of_changes():
-        _check_space(directory, need.length or need.room, need.keep_free)
+        check_space(directory, need)
         fd = open_unnamed(directory) if unnamed else None
         draft = Draft(target, need, fd, None) if fd is not None else Draft(target, need, *open_hidden(directory))
         try:
@@ -96,11 +73,11 @@ def open_draft(target: Target, need: Need, *, unnamed: bool) -> "Draft":
 class Draft:
     """A file on its way to the name of *target*. Owns its descriptor and its hidden name, until ``discard``."""
 
-    __slots__ = ("_descriptor", "_ended", "_hidden", "_lock", "_need", "_sums", "_target", "written")
+    __slots__ = ("_descriptor", "_ended", "_hidden", "_lock", "_room", "_sums", "target", "written")
 
     def __init__(self, target: Target, need: Need, fd: int, hidden: HiddenName | None) -> None:
-        self._target = target
-        self._need = need
+        self.target = target
+        self._room = Room(need)
         self._descriptor = Descriptor(fd)
         self._hidden = hidden
         self._sums = Sums(need.sha512) if need.digests or need.sha512 else None
@@ -111,7 +88,7 @@ class Draft:
     def reserve(self) -> None:
         """Reserve room for the whole file, where its length is known."""
         with self._descriptor.held() as fd:
-            reserve(fd, self._need.length or 0)
+            self._room.reserve(fd)
 
     def write(self, chunks: Sequence[bytes | memoryview]) -> None:
         """Append *chunks*, and take them into the digests. Raises ``NoSpace`` and ``Unreadable``."""
@@ -125,8 +102,7 @@ class Draft:
             if (full := self.written // _WRITEBACK * _WRITEBACK) > before:
                 begin = before // _WRITEBACK * _WRITEBACK
                 begin_writeback(fd, begin, full - begin)
-            if self._need.length is None and self.written // _LOOK_AT_SPACE > before // _LOOK_AT_SPACE:
-                _check_space(fd, 0, self._need.keep_free)
+            self._room.look(fd, self.written)
 
     def digests(self) -> Digests | None:
         """Return the digests of what is written; ``None`` where none were asked for."""
@@ -136,28 +112,48 @@ class Draft:
         """Return the status of the file as it is now."""
         return status_of(self._descriptor.fd)
 
-    def commit(self, judge: Judge, component: bytes | None = None) -> Committed:
+    def commit(self, judge: Judge) -> Committed:
         """Make the file durable and give it its name, unless *judge* objects to what has that name then.
-
-        *component* is another name in the same directory.
 
         Raises what *judge* raises, ``AlreadyExists`` when something else takes the name at the same moment,
         ``NoDirectory``, ``IsDirectory`` and their like; ``Busy`` after ``discard``.
         """
-        target = self._target if component is None else self._target.beside(component)
-        target.check()
-        with self._descriptor.held() as fd:
+        self.target.check()
+        with self.held() as fd:
+            return self._commit(fd, judge)
+
+    def held(self) -> AbstractContextManager[int]:
+        """Keep the file open for the block, whoever discards it meanwhile."""
+        return self._descriptor.held()
+
+    def _commit(self, fd: int, judge: Judge) -> Committed:
+        target, marked = self.target, flush(fd)
+        for is_last in (not target.parents, True):
             try:
-                with os_errors_of_changes():
-                    marked = _mark(fd)
-                    os.fsync(fd)
-                    with target.directory() as directory:
-                        replaced = self._take_name(fd, directory, target, judge)
-                        sync_directory(directory)
-            except NotFound:
-                raise NoDirectory from None  # it was deleted a moment ago
-            status = status_of(fd)
-            return Committed(status, replaced, untouched=(status.size, status.mtime_ns) == marked)
+                with os_errors_of_changes(), target.directory() as directory:
+                    with alone_in(directory):
+                        replaced = self.take_name(fd, directory, judge)
+                    sync_directory(directory)
+                    break
+            except NotFound:  # the directory was deleted a moment ago, perhaps by who had made it in vain
+                if is_last:
+                    raise NoDirectory from None
+        return committed(fd, marked, replaced)
+
+    def take_name(self, fd: int, directory: int, judge: Judge, component: bytes | None = None) -> bool:
+        """Give the file its name, or *component*, in a directory that is locked; return whether another one had it.
+
+        *fd* is its own descriptor, held.
+        """
+        target = self.target if component is None else self.target.beside(component)
+        current = target.current(directory)
+        try:
+            judge(current)
+            self._take_name(fd, directory, target.component, current)
+        finally:
+            if current is not None:
+                current.close()
+        return current is not None
 
     def discard(self) -> None:
         """Close the file; unless it was committed, nothing of it is left. For any thread, and more than once."""
@@ -173,28 +169,19 @@ class Draft:
             self._forget_hidden_name()
         self._descriptor.close()
 
-    def _take_name(self, fd: int, directory: int, target: Target, judge: Judge) -> bool:
-        component = target.component
-        with alone_in(directory):
-            current = target.current(directory)
-            try:
-                judge(current)
-                with self._lock:
-                    if self._ended:
-                        raise Busy("nobody waits for the upload any more")
-                    if current is not None:
-                        _adopt_mode(fd, current)
-                        self._replace(fd, directory, component)
-                    elif self._hidden is None:
-                        link_new(fd, directory, component)
-                    else:
-                        rename_new(self._hidden.directory.fd, self._hidden.component, directory, component)
-                        self._forget_hidden_name()
-                    self._ended = True
-            finally:
-                if current is not None:
-                    current.close()
-        return current is not None
+    def _take_name(self, fd: int, directory: int, component: bytes, current: OpenFile | None) -> None:
+        with self._lock:
+            if self._ended:
+                raise Busy("nobody waits for the upload any more")
+            if current is not None:
+                _adopt_mode(fd, current)
+                self._replace(fd, directory, component)
+            elif self._hidden is None:
+                link_new(fd, directory, component)
+            else:
+                rename_new(self._hidden.directory.fd, self._hidden.component, directory, component)
+                self._forget_hidden_name()
+            self._ended = True
 
     def _replace(self, fd: int, directory: int, component: bytes) -> None:
         if self._hidden is not None:
@@ -230,17 +217,25 @@ def _adopt_mode(fd: int, current: OpenFile) -> None:
     os.fchmod(fd, stat.S_IMODE(current.status.mode) & 0o777)
 
 
-def _mark(fd: int) -> tuple[int, int]:
-    """Set the time of the last change back by a nanosecond, and return size and time.
+def flush(fd: int) -> tuple[int, int]:
+    """Make a draft durable, and return what ``committed`` is to be told: its size, and the time of its last change.
 
-    The clock of file systems stands still for milliseconds. This time is one that no later change can have, not even
-    one in the same tick.
+    That is set back by a nanosecond. The clock of file systems stands still for milliseconds. This time is one that no
+    later change can have, not even one in the same tick.
     """
-    status = os.fstat(fd)
-    with suppress(OSError):  # some file systems cannot
-        os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns - 1))
-    marked = os.fstat(fd)
-    return marked.st_size, marked.st_mtime_ns
+    with os_errors_of_changes():
+        status = os.fstat(fd)
+        with suppress(OSError):  # some file systems cannot
+            os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns - 1))
+        marked = os.fstat(fd)
+        os.fsync(fd)
+        return marked.st_size, marked.st_mtime_ns
+
+
+def committed(fd: int, marked: tuple[int, int], replaced: bool) -> Committed:
+    """Return what became of a draft that has its name."""
+    status = status_of(fd)
+    return Committed(status, replaced, untouched=(status.size, status.mtime_ns) == marked)
 
 
 def _write_all(fd: int, chunks: Sequence[bytes | memoryview]) -> int:
@@ -251,8 +246,3 @@ def _write_all(fd: int, chunks: Sequence[bytes | memoryview]) -> int:
         while rest:
             rest = rest[os.write(fd, rest) :]
     return count
-
-
-def _check_space(fd: int, length: int, keep_free: int) -> None:
-    if available(fd) < length + keep_free:
-        raise NoSpace

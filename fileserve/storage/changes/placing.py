@@ -16,12 +16,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from fileserve.storage.errors import Busy
+from fileserve.storage.errors import Occupied
 
 __all__ = ["alone_in", "link_new", "rename_new", "sync_directory"]
 
-# Policy: who waits for longer than it takes to give a thousand names is told to come again.
-_PATIENCE_S = 10.0
+_PATIENCE_S = 0.1  # of a thread; whoever needs it can come again (``patience``)
 _PAUSE_S = 0.002
 
 _NOREPLACE = 0x01  # RENAME_NOREPLACE of linux/fs.h
@@ -33,7 +32,7 @@ if _renameat2 is not None:
 
 @contextmanager
 def alone_in(*directories: int) -> Iterator[None]:
-    """Hold the locks of these open directories during the block. Blocks; raises ``Busy`` when that takes too long.
+    """Hold the locks of these open directories during the block. Blocks; raises ``Occupied`` after a moment.
 
     Locks are taken in one order, so that two who want the same ones never wait for each other.
     """
@@ -84,7 +83,7 @@ def _lock(directory: int) -> None:
             return fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > end:
-                raise Busy("the directory is locked by somebody else") from None
+                raise Occupied from None
             time.sleep(_PAUSE_S)
         except OSError:
             return  # this file system has no such locks

@@ -18,16 +18,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from fileserve.storage.changes.draft import Draft, Need
+from fileserve.storage.changes.draft import Draft
 from fileserve.storage.changes.hiding import LEFT_OPEN, HiddenName, open_hidden
 from fileserve.storage.changes.placing import sync_directory
+from fileserve.storage.changes.room import Need, Room, check_space
 from fileserve.storage.changes.sessions import Session, Staged
 from fileserve.storage.changes.target import Target
 from fileserve.storage.descriptor import Descriptor
 from fileserve.storage.errors import (
     LinkLoop,
     Locked,
-    NoSpace,
     NotDirectory,
     NotFound,
     OutsideRoot,
@@ -37,15 +37,17 @@ from fileserve.storage.errors import (
 )
 from fileserve.storage.hashing import Sums
 from fileserve.storage.root import Root
-from fileserve.storage.space import available, reserve
 
-__all__ = ["ResumedDraft", "create", "has_its_name", "open_draft_of", "size_on_disk", "unlink"]
+__all__ = ["Flushed", "ResumedDraft", "create", "has_its_name", "open_draft_of", "size_on_disk", "unlink"]
 
 #: Returns the session as it is now. It may be another one than before its file was locked.
 Look = Callable[[], Session]
+#: So many bytes are on the disk of what was last written to at that time, in nanoseconds since 1970.
+Flushed = tuple[int, int]
 
 _FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _BUFFER = 1024 * 1024
+_BLOCK = 512  # bytes of what st_blocks counts, whatever the file system has
 _NO_COPIES = frozenset((errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL))
 
 
@@ -55,10 +57,11 @@ class ResumedDraft(Draft):
     *written* counts what is there; *sums* are those of all that, or ``None``.
     """
 
-    __slots__ = ("_has_failed",)
+    __slots__ = ("_has_failed", "_need")
 
     def __init__(self, target: Target, need: Need, fd: int, hidden: HiddenName) -> None:
         super().__init__(target, replace(need, digests=False), fd, hidden)
+        self._need = need
         self._has_failed = False
 
     def write(self, chunks: Sequence[bytes | memoryview]) -> None:
@@ -81,10 +84,15 @@ class ResumedDraft(Draft):
     def check_room(self) -> None:
         """Reserve room for the rest. Raises ``NoSpace``."""
         with self._descriptor.held() as fd, os_errors_of_changes():
-            length = self._need.length or 0
-            if available(fd) < length - self.written + self._need.keep_free:
-                raise NoSpace
-            reserve(fd, length)
+            check_space(fd, replace(self._need, length=(self._need.length or 0) - self.written))
+            Room(self._need).reserve(fd)
+
+    def keep_room(self) -> None:
+        """Reserve room for the rest anew, where it is not reserved any more: what is cut off takes that along."""
+        with self._descriptor.held() as fd:
+            is_short = os.fstat(fd).st_blocks * _BLOCK < (self._need.length or 0)
+        if is_short and self.written < (self._need.length or 0):
+            self.check_room()
 
     def checksum(self, algorithm: str, start: int) -> bytes:
         """Return a digest of all bytes from *start* on, by an algorithm of hashlib's."""
@@ -119,12 +127,11 @@ def create(target: Target, need: Need) -> Staged:
     """Make the empty file of a session for *target*, with room for what is needed; return where it is."""
     target.check()
     with target.staging() as (directory, place), os_errors_of_changes():
-        if available(directory) < (need.length or need.room) + need.keep_free:
-            raise NoSpace
+        check_space(directory, need)
         fd, hidden = open_hidden(directory, LEFT_OPEN)
         with hidden.directory.held() as opened:
             try:
-                reserve(fd, need.length or 0)
+                Room(need).reserve(fd)
                 os.fsync(fd)
                 sync_directory(opened)
                 return Staged((*place, hidden.component), os.fstat(fd).st_ino)
@@ -139,7 +146,7 @@ def create(target: Target, need: Need) -> Staged:
 def open_draft_of(root: Root, look: Look, need: Need, known: tuple[int, Sums] | None) -> ResumedDraft:
     """Open and lock the file of a session; *known* are the sums of so many bytes, from the request before.
 
-    Raises ``Locked``, and ``NotFound`` when it is gone.
+    Raises ``Locked``, ``NotFound`` when it is gone, and ``NoSpace`` when there is no room for the rest any more.
     """
     session = look()
     draft = _opened(root, session, need)
@@ -147,6 +154,7 @@ def open_draft_of(root: Root, look: Look, need: Need, known: tuple[int, Sums] | 
         session = look()
         offset = draft.status().size if session.sure is None else min(draft.status().size, session.sure)
         draft.begin_at(offset)
+        draft.keep_room()
         if known is not None and known[0] == offset:
             draft._sums = known[1]
         elif not offset and need.digests:
@@ -157,15 +165,19 @@ def open_draft_of(root: Root, look: Look, need: Need, known: tuple[int, Sums] | 
     return draft
 
 
-def size_on_disk(root: Root, staged: Staged) -> int:
-    """Return how much of a session's file is on the disk for good, whoever writes to it. Raises ``NotFound``."""
+def size_on_disk(root: Root, staged: Staged, known: Flushed | None = None) -> Flushed:
+    """Return how much of a session's file is on the disk for good, whoever writes to it, and when it was last written.
+
+    Nothing is flushed where that is *known* already. Raises ``NotFound``.
+    """
     directory, fd = _open(root, staged)
     os.close(directory)
     try:
         with os_errors_of_changes():
-            size = os.fstat(fd).st_size
-            os.fsync(fd)
-            return size
+            status = os.fstat(fd)
+            if known != (status.st_size, status.st_mtime_ns):
+                os.fsync(fd)
+            return status.st_size, status.st_mtime_ns
     finally:
         os.close(fd)
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fileserve.storage.database import Database
-from fileserve.storage.errors import Busy, NotFound, StorageError, Unreadable
+from fileserve.storage.errors import Busy, Locked, NotFound, StorageError, Unreadable
 from fileserve.storage.names import Name
 
 __all__ = ["Session", "Sessions", "Staged", "TooManySessions"]
@@ -94,12 +94,24 @@ class Sessions:
             raise Unreadable("the sessions of uploads cannot be opened") from error
 
     def add(self, session: Session, client: str, *, most: int, most_of_client: int) -> None:
-        """Keep a new session. Raises ``TooManySessions`` when *most* are open, or *most_of_client* of *client*."""
+        """Keep a new session. Raises ``TooManySessions`` when *most* are open, or *most_of_client* of *client*.
+
+        Raises ``Locked`` when there is one of this id.
+        """
         with self._transaction() as connection:
-            connection.execute(_INSERT, (*_row(session), client))  # writes first: nobody else can from here on
+            try:
+                connection.execute(_INSERT, (*_row(session), client))  # writes first: nobody else can from here on
+            except sqlite3.IntegrityError:
+                raise Locked from None
             count, of_client = connection.execute(_COUNT, (client,)).fetchone()
             if count > most or of_client > most_of_client:
                 raise TooManySessions
+
+    def count(self) -> int:
+        """Return how many are open."""
+        with self._transaction() as connection:
+            count: int = connection.execute(_COUNT, ("",)).fetchone()[0]
+        return count
 
     def find(self, id: str) -> Session:
         """Return the session *id*. Raises ``NotFound`` for one that never was, or was ended.

@@ -13,7 +13,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from fileserve.storage.changes.placing import sync_directory
@@ -26,6 +26,7 @@ from fileserve.storage.errors import (
     NotFound,
     NotPermitted,
     OutsideRoot,
+    StorageError,
     os_errors_of_changes,
 )
 from fileserve.storage.names import Name, check_name
@@ -74,12 +75,20 @@ class Target:
 
     @contextmanager
     def directory(self) -> Iterator[int]:
-        """Open the directory of the name for the block, made where that was asked for. Raises ``NoDirectory``."""
-        fd = self._make_parents()
+        """Open the directory of the name for the block, made where that was asked for. Raises ``NoDirectory``.
+
+        When the block fails, what was made for it, and is empty still, is taken away again.
+        """
+        made: list[Name] = []
         try:
-            yield fd
-        finally:
-            os.close(fd)
+            fd = self._make_parents(made)
+            try:
+                yield fd
+            finally:
+                os.close(fd)
+        except BaseException:
+            self._take_away(made)
+            raise
 
     @contextmanager
     def nearest(self) -> Iterator[int]:
@@ -133,24 +142,34 @@ class Target:
                 if len(self.name) - 1 - above > _MOST_MADE:
                     raise NoDirectory("too many directories are missing") from None
 
-    def _make_parents(self) -> int:
-        """Make what is missing on the way, each in the open directory above it, and return the last one."""
+    def _make_parents(self, made: list[Name]) -> int:
+        """Make what is missing on the way, each in the open directory above it; add it to *made*; return the last."""
         fd, above = self._open_nearest()
         for length in range(above + 1, len(self.name)):
             try:
-                child = self._open_or_make(fd, self.name[:length])
+                child = self._open_or_make(fd, self.name[:length], made)
             finally:
                 os.close(fd)
             fd = child
         return fd
 
-    def _open_or_make(self, above: int, directory: Name) -> int:
+    def _take_away(self, made: list[Name]) -> None:
+        for directory in reversed(made):
+            with suppress(OSError, StorageError):  # somebody has put something there, or has moved it
+                above = self._open(directory[:-1])
+                try:
+                    os.rmdir(directory[-1], dir_fd=above)
+                finally:
+                    os.close(above)
+
+    def _open_or_make(self, above: int, directory: Name, made: list[Name]) -> int:
         try:
             return self._open(directory)
         except NoDirectory:
             with os_errors_of_changes():
                 try:
                     os.mkdir(directory[-1], dir_fd=above)
+                    made.append(directory)
                 except OSError as error:
                     if error.errno != errno.EEXIST:  # somebody else made it a moment ago; or it is no directory
                         raise

@@ -17,8 +17,16 @@ from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from fileserve import disk
-from fileserve.storage.changes.draft import Need
-from fileserve.storage.changes.resumable import ResumedDraft, create, has_its_name, open_draft_of, size_on_disk, unlink
+from fileserve.storage.changes.resumable import (
+    Flushed,
+    ResumedDraft,
+    create,
+    has_its_name,
+    open_draft_of,
+    size_on_disk,
+    unlink,
+)
+from fileserve.storage.changes.room import Need
 from fileserve.storage.changes.sessions import Session, Sessions
 from fileserve.storage.changes.target import Target
 from fileserve.storage.changes.writer import StagedFile
@@ -94,23 +102,34 @@ def _pause(
 class Uploads:
     """The sessions beneath *root*, each for *lifetime_s* after its last request. It closes *sessions* in the end."""
 
-    __slots__ = ("_lifetime_s", "_root", "_sessions", "_sums")
+    __slots__ = ("_flushed", "_lifetime_s", "_root", "_sessions", "_sums")
 
     def __init__(self, root: Root, sessions: Sessions, lifetime_s: float) -> None:
         self._root = root
         self._sessions = sessions
         self._lifetime_s = lifetime_s
         self._sums: OrderedDict[str, tuple[int, Sums]] = OrderedDict()
+        self._flushed: OrderedDict[str, Flushed] = OrderedDict()  # what was asked for, so that asking again is cheap
 
     async def begin(
-        self, name: Name, need: Need, details: Mapping[str, str], client: str, limits: tuple[int, int]
+        self,
+        name: Name,
+        need: Need,
+        details: Mapping[str, str],
+        client: str,
+        limits: tuple[int, int],
+        id: str | None = None,
     ) -> Session:
         """Begin an upload that is to have *name*; *limits* are how many may be open, in all and of *client*.
 
-        Missing directories will be made where *details* have ``parents``. Raises ``TooManySessions``, ``NoSpace``,
-        ``NoDirectory`` and their like.
+        Its *id* is a new one unless it is given. Missing directories will be made where *details* have ``parents``.
+        Raises ``TooManySessions``, ``NoSpace``, ``NoDirectory`` and their like; ``Locked`` where the id is in use.
         """
-        return await disk.run_change(self._begin, name, need, details, client, limits)
+        return await disk.run_change(self._begin, name, need, details, client, limits, id or secrets.token_hex(16))
+
+    async def count(self) -> int:
+        """Return how many sessions are open, in all workers. Raises ``Busy``."""
+        return await disk.run(self._sessions.count)
 
     async def find(self, id: str) -> Session:
         """Return a session. Raises ``NotFound``."""
@@ -187,11 +206,11 @@ class Uploads:
         self._sessions.close()
 
     def _begin(
-        self, name: Name, need: Need, details: Mapping[str, str], client: str, limits: tuple[int, int]
+        self, name: Name, need: Need, details: Mapping[str, str], client: str, limits: tuple[int, int], id: str
     ) -> Session:
         target = Target(self._root, name, bool(details.get("parents")))
         staged = create(target, need)
-        session = Session(secrets.token_hex(16), name, staged, need.length, self._expiry(), details)
+        session = Session(id, name, staged, need.length, self._expiry(), details)
         try:
             self._sessions.add(session, client, most=limits[0], most_of_client=limits[1])
         except BaseException:
@@ -201,7 +220,7 @@ class Uploads:
 
     def _offset(self, session: Session) -> int:
         try:
-            size = size_on_disk(self._root, session.staged)
+            flushed = size_on_disk(self._root, session.staged, self._flushed.get(session.id))
         except NotFound:
             if session.stored or has_its_name(self._root, session):
                 self._sessions.set_stored(session.id)
@@ -209,7 +228,11 @@ class Uploads:
             self._sessions.remove(session.id)
             raise
         sure = self._sessions.find(session.id).sure
-        return size if sure is None else min(size, sure)
+        self._flushed[session.id] = flushed
+        with suppress(KeyError):  # another thread was faster
+            while len(self._flushed) > _MOST_SUMS:
+                self._flushed.popitem(last=False)
+        return flushed[0] if sure is None else min(flushed[0], sure)
 
     def _end_request(self, id: str, is_checked: bool) -> None:
         if is_checked:

@@ -11,15 +11,19 @@ Left out: how many bytes may come, and from whom; the file itself (``draft``).
 
 import asyncio
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future
 from types import TracebackType
 
 from fileserve import disk
-from fileserve.storage.changes.draft import Committed, Draft, Judge, Need, open_draft
+from fileserve.storage.changes.draft import Committed, Draft, Judge, open_draft
+from fileserve.storage.changes.patience import patiently
+from fileserve.storage.changes.room import Need
 from fileserve.storage.changes.target import Target
+from fileserve.storage.changes.together import Alternatives, commit_together
 from fileserve.storage.index import Digests
 
-__all__ = ["StagedFile", "stage"]
+__all__ = ["StagedFile", "commit_all", "stage"]
 
 _BATCH = 256 * 1024
 _BUFFERS = 512  # a chunk of few bytes takes many in memory
@@ -32,6 +36,13 @@ async def stage(target: Target, need: Need, *, unnamed: bool) -> "StagedFile":
         return open_draft(target, need, unnamed=unnamed)
 
     return StagedFile(await disk.run_change(open_one, discard=Draft.discard))
+
+
+async def commit_all(
+    files: Sequence["StagedFile"], judge: Judge, alternatives: Alternatives | None
+) -> list[tuple[bytes, Committed]]:
+    """Give files of one directory their names, all or none, as ``commit_together`` does. After ``finish`` of each."""
+    return await patiently(commit_together, [file._draft for file in files], judge, alternatives)
 
 
 class StagedFile:
@@ -74,12 +85,12 @@ class StagedFile:
         await self._batch_ended()
         return self._draft.digests()
 
-    async def commit(self, judge: Judge, component: bytes | None = None) -> Committed:
-        """Give the file its name, durably; arguments and errors are those of ``Draft.commit``. After ``finish``.
+    async def commit(self, judge: Judge) -> Committed:
+        """Give the file its name, durably; argument and errors are those of ``Draft.commit``. After ``finish``.
 
         When the waiting task is cancelled, the file has its name or has not, and is whole in either case.
         """
-        return await disk.run_change(self._draft.commit, judge, component)
+        return await patiently(self._draft.commit, judge)
 
     async def settle(self, committed: Committed, grain_ms: int) -> bool:
         """Wait until another change would show in the file's times; return whether it is still what was written."""

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from fileserve.semantics import tus
 from fileserve.storage.changes.sessions import Session
 from fileserve.storage.changes.uploads import ResumedFile
+from fileserve.web.changes.handover import Held
 from fileserve.web.changes.receiving import content_length, next_chunk, too_large
 from fileserve.web.changes.sessions import ask, find, is_part, need_of, state_fields, store
 from fileserve.web.problems import OtherStatus, Problem
@@ -50,12 +51,13 @@ async def append(request: NameRequest, session: Session, offset: int) -> dict[st
     if not is_part(session):
         await ask(request, session.name, dict(session.details))
     ended: dict[str, str] = {}
-    with request.site.places.take(request.client):
-        async with uploads.resume(session, need, is_checked=checksum is not None) as staged:
-            if staged.offset != offset:
-                raise _conflict(staged.offset)
-            _check_fits(request, session, offset + (sent or 0))
-            await _receive(request, session, staged)
+    resumed = request.site.handover.resumed(request.scope, session, need, is_checked=checksum is not None)
+    async with resumed as (staged, held):
+        if staged.offset != offset:
+            raise _conflict(staged.offset)
+        _check_fits(request, session, offset + (sent or 0))
+        with request.site.places.take(request.client):
+            await _receive(request, session, staged, held)
             await staged.finish()
             if checksum is not None and not await staged.verify(checksum.algorithm, checksum.digest):
                 raise Problem(OtherStatus.CHECKSUM_MISMATCH, "The content is not what its checksum says; none is kept.")
@@ -93,7 +95,8 @@ async def _with_length(request: NameRequest, session: Session) -> Session:
         return session
     length, uploads = checked_length(request), request.site.uploads
     if session.length is None and await uploads.offset(session) <= length:
-        async with uploads.resume(session, need_of(request, length)) as staged:
+        resumed = request.site.handover.resumed(request.scope, session, need_of(request, length))
+        async with resumed as (staged, _):
             await staged.check_room()
         await uploads.set_length(session, length)
         session = await uploads.find(session.id)
@@ -102,10 +105,12 @@ async def _with_length(request: NameRequest, session: Session) -> Session:
     return session
 
 
-async def _receive(request: NameRequest, session: Session, staged: ResumedFile) -> None:
+async def _receive(request: NameRequest, session: Session, staged: ResumedFile, held: Held) -> None:
     more = True
     while more:
-        chunk, more = await next_chunk(request.receive)
+        held.wait()
+        chunk, more = await next_chunk(request)
+        held.hear()
         _check_fits(request, session, staged.offset + staged.size + len(chunk))
         await staged.write(chunk)
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from fileserve.storage.errors import AlreadyExists, IsDirectory
-from fileserve.storage.names import Name, parse_name
+from fileserve.storage.names import Name, parse_new_name
 from fileserve.storage.reader import OpenFile
 from fileserve.web.access import Action, authorize
 from fileserve.web.changes.preconditions import check_preconditions, is_asked, precondition_failed
@@ -89,5 +89,5 @@ def _destination(request: NameRequest) -> Name:
     raw_path = site_path({**request.scope, "raw_path": value.encode("latin-1")})
     if not raw_path.startswith(_FILES):
         raise Problem(HTTPStatus.BAD_REQUEST, "Destination is the path of a name under /api/files/ here.")
-    name, _ = parse_name(raw_path.removeprefix(_FILES))
+    name, _ = parse_new_name(raw_path.removeprefix(_FILES))
     return name

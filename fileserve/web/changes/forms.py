@@ -1,7 +1,7 @@
 """``POST /upload/{dir}/``: the files of a form, as ``curl -F`` and a page without JavaScript send them.
 
 Each file goes straight from the request into a staged file in that directory. When the form has ended, the names are
-looked at, and then given: of a form with a name that is taken and not to be, nothing is stored. Fields may stand before
+given all together: of a form with a name that is taken and not to be, nothing is stored. Fields may stand before
 the files or behind them; ``existing`` says what becomes of a taken name (refuse, rename, replace), the others say
 nothing.
 
@@ -22,9 +22,10 @@ from itertools import count, islice
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from fileserve.storage.changes.draft import Committed, Need
-from fileserve.storage.changes.writer import StagedFile
-from fileserve.storage.errors import AlreadyExists, IsDirectory, NotRegular, StorageError
+from fileserve.storage.changes.draft import Committed
+from fileserve.storage.changes.room import Need
+from fileserve.storage.changes.writer import StagedFile, commit_all
+from fileserve.storage.errors import AlreadyExists, StorageError
 from fileserve.storage.index import Digests
 from fileserve.storage.names import MAX_COMPONENT, Name, display_name
 from fileserve.storage.reader import OpenFile
@@ -46,10 +47,9 @@ from fileserve.web.site import href
 
 log = logging.getLogger("fileserve.uploads")
 
-MOST_FILES = 256  # each holds a descriptor until the form has ended
+MOST_FILES = 256  # each holds a descriptor until the form has ended; of one client no more in all its forms
 MOST_NAMES = 100  # that are tried for one file
 EXISTING = ("refuse", "rename", "replace")
-_TAKEN = (AlreadyExists, IsDirectory, NotRegular)
 
 
 async def post(request: NameRequest) -> ASGIApp:
@@ -91,7 +91,7 @@ async def _store(request: NameRequest) -> Response:
 async def _receive(request: NameRequest, parser: FormParser, form: "_Form") -> None:
     limit, size, more = request.site.settings.form_bytes, 0, True
     while more:
-        chunk, more = await next_chunk(request.receive)
+        chunk, more = await next_chunk(request)
         size += len(chunk)
         if limit and size > limit:
             raise too_large("form", limit)
@@ -103,9 +103,8 @@ async def _receive(request: NameRequest, parser: FormParser, form: "_Form") -> N
 
 @dataclass(slots=True)
 class _File:
-    """One file of a form: the name that it is to have, and its digests once it is whole."""
+    """One file of a form, and its digests once it is whole."""
 
-    name: Name
     staged: StagedFile
     digests: Digests | None = None
 
@@ -143,16 +142,20 @@ class _Form:
         """Give all files their names, or none where one is taken and not to be; return them with their entity tags."""
         if self._existing == "replace":
             await authorize(self._request.scope, Action.REPLACE)
-        if self._existing != "rename":
-            await self._check_names()
-        stored = []
-        for file in self._files:
-            name, committed = await self._commit(file)
+        replaces = self._existing == "replace"
+
+        def judge(current: OpenFile | None) -> None:
+            if current is not None and not replaces:
+                raise AlreadyExists
+
+        others = _names if self._existing == "rename" else None
+        stored = await commit_all([file.staged for file in self._files], judge, others)
+        names = [(*self._request.name, component) for component, _ in stored]
+        for name, (_, committed) in zip(names, stored, strict=True):
             log.info("%s stored, %d bytes", "/".join(map(display_name, name)), committed.status.size)
-            stored.append((file, name, committed))
         return [
             (name, committed, await settle(self._request, file.staged, committed, file.digests))
-            for file, name, committed in stored
+            for file, name, (_, committed) in zip(self._files, names, stored, strict=True)
         ]
 
     async def _begin(self, filename: bytes) -> None:
@@ -163,8 +166,9 @@ class _Form:
             raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A form has {MOST_FILES} files at the most.")
         settings, name = self._request.site.settings, (*self._request.name, filename)
         need = Need(keep_free=settings.keep_free, digests=settings.upload_digests)
+        self._drafts.enter_context(self._request.site.form_places.take(self._request.client))
         staged = await self._request.site.changes.stage(name, need)
-        self._files.append(_File(name, self._drafts.enter_context(staged)))
+        self._files.append(_File(self._drafts.enter_context(staged)))
 
     async def _write(self, data: memoryview) -> None:
         staged, limit = self._files[-1].staged, self._request.site.settings.upload_bytes
@@ -172,35 +176,9 @@ class _Form:
             raise too_large("file", limit)
         await staged.write(data)
 
-    async def _check_names(self) -> None:
-        """Raise the ``Problem`` where a name is not to be had, before any is given; one for two files is none, too."""
-        names = [file.name for file in self._files]
-        for name in names:
-            if names.count(name) > 1 or await self._is_taken(name):
-                raise _taken(name)
 
-    async def _is_taken(self, name: Name) -> bool:
-        try:
-            current = await self._request.site.changes.look(name)
-        except _TAKEN:
-            return True
-        if current is not None:
-            current.close()
-        return current is not None and self._existing == "refuse"
-
-    async def _commit(self, file: _File) -> tuple[Name, Committed]:
-        replaces, renames = self._existing == "replace", self._existing == "rename"
-
-        def judge(current: OpenFile | None) -> None:
-            if current is not None and not replaces:
-                raise AlreadyExists
-
-        for component in islice(alternatives(file.name[-1]), MOST_NAMES if renames else 1):
-            try:
-                return (*file.name[:-1], component), await file.staged.commit(judge, component)
-            except _TAKEN:
-                continue
-        raise _taken(file.name)
+def _names(component: bytes) -> Iterator[bytes]:
+    return islice(alternatives(component), MOST_NAMES)
 
 
 def alternatives(component: bytes) -> Iterator[bytes]:
@@ -214,10 +192,6 @@ def alternatives(component: bytes) -> Iterator[bytes]:
     for number in count(2):
         ending = b" (%d)%b%b" % (number, dot, extension)
         yield stem[: max(1, MAX_COMPONENT - len(ending))] + ending
-
-
-def _taken(name: Name) -> Problem:
-    return Problem(HTTPStatus.CONFLICT, f"The name {display_name(name[-1])} is taken.")
 
 
 def _answer(request: NameRequest, stored: list[tuple[Name, Committed, str | None]]) -> Response:

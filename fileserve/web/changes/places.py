@@ -1,4 +1,4 @@
-"""How many uploads are taken at once, in all and from one address.
+"""How many uploads are taken at once, in all and of one client; and how many files forms hold open meanwhile.
 
 Left out: connections and transfers of a client, which the socket edge counts.
 """
@@ -14,15 +14,21 @@ __all__ = ["Places"]
 
 
 class Places:
-    """At most *at_once* uploads, and *per_client* of one address; whoever is refused is to come back later."""
+    """At most *at_once* of *what*, and *per_client* of one client; whoever is refused is to come back later."""
 
-    __slots__ = ("_at_once", "_clients", "_per_client", "_retry_after")
+    __slots__ = ("_at_once", "_clients", "_per_client", "_retry_after", "_what")
 
-    def __init__(self, at_once: int, per_client: int, retry_after: int) -> None:
+    def __init__(self, at_once: int, per_client: int, retry_after: int, what: str = "uploads") -> None:
+        self._what = what
         self._at_once = at_once
         self._per_client = per_client
         self._retry_after = retry_after
         self._clients: Counter[str | None] = Counter()
+
+    @property
+    def taken(self) -> int:
+        """How many are taken now."""
+        return self._clients.total()
 
     @contextmanager
     def take(self, client: str | None) -> Iterator[None]:
@@ -32,9 +38,9 @@ class Places:
             Problem: 429 or 503, there is none left, for *client* or at all.
         """
         if client is not None and self._clients[client] >= self._per_client:
-            raise self._refused(HTTPStatus.TOO_MANY_REQUESTS, "This client has too many uploads at once.")
+            raise self._refused(HTTPStatus.TOO_MANY_REQUESTS, f"This client has too many {self._what} at once.")
         if self._clients.total() >= self._at_once:
-            raise self._refused(HTTPStatus.SERVICE_UNAVAILABLE, "The server takes too many uploads at once.")
+            raise self._refused(HTTPStatus.SERVICE_UNAVAILABLE, f"The server takes too many {self._what} at once.")
         self._clients[client] += 1
         try:
             yield

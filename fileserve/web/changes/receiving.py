@@ -2,8 +2,6 @@
 
 from http import HTTPStatus
 
-from starlette.types import Receive
-
 from fileserve.storage.changes.draft import Committed
 from fileserve.storage.changes.writer import StagedFile
 from fileserve.storage.index import Digests
@@ -36,21 +34,24 @@ def content_length(request: NameRequest) -> int | None:
     return int(value)
 
 
-async def next_chunk(receive: Receive) -> tuple[bytes, bool]:
+async def next_chunk(request: NameRequest) -> tuple[bytes, bool]:
     """Return what has arrived of a request's content, and whether more is to come. Raises ``ClientLeft``."""
-    message = await receive()
+    message = await request.receive()
     if message["type"] == "http.disconnect":
         raise ClientLeft
-    return message.get("body", b""), message.get("more_body", False)
+    body = message.get("body", b"")
+    request.site.counts.received += len(body)
+    return body, message.get("more_body", False)
 
 
 async def settle(request: NameRequest, staged: StagedFile, committed: Committed, digests: Digests | None) -> str | None:
-    """Keep the digests of a file that was stored, and return its entity tag; ``None`` where it has no sure one.
+    """Count a file that was stored, keep its digests, and return its entity tag; ``None`` where it has no sure one.
 
     Policy: the answer waits the few milliseconds that it takes until a further change would show in the file's times.
     Its entity tag is then a strong one that the next request can lean on, and the digests can be kept.
     """
     settings = request.site.settings
+    request.site.counts.stored += 1
     if settings.weak_etag_ms > SETTLES_MS or not await staged.settle(committed, settings.weak_etag_ms):
         return None
     if digests is not None:

@@ -13,16 +13,17 @@ Left out: answers to other sites' preflights (CORS).
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from http import HTTPStatus
 
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from fileserve.semantics import tus
-from fileserve.storage.errors import StorageError
+from fileserve.storage.errors import Locked, StorageError
 from fileserve.web.access import Action, authorize
 from fileserve.web.changes.appending import patch
-from fileserve.web.changes.creating import create
+from fileserve.web.changes.concatenating import post
 from fileserve.web.changes.sessions import find, is_part, need_of, state_fields, store
 from fileserve.web.problems import Problem, allow_only, problem_of
 from fileserve.web.routes import NameRequest
@@ -44,7 +45,8 @@ async def resumable(request: NameRequest) -> ASGIApp:
         await authorize(request.scope, Action.UPLOAD)
         if method not in _HANDLERS:
             raise allow_only(*METHODS)
-        response = await _HANDLERS[method](request)
+        with nullcontext() if method == "PATCH" else request.site.asking_places.take(request.client):
+            response = await _HANDLERS[method](request)
     except StorageError as error:
         raise _spoken(problem_of(error)) from error
     except Problem as problem:
@@ -76,6 +78,7 @@ def _capabilities(request: NameRequest) -> Response:
 async def _tell(request: NameRequest) -> Response:
     """Tell how far an upload has come."""
     session, uploads = await find(request), request.site.uploads
+    await request.site.handover.nudge(session.id)
     offset = await uploads.offset(session)
     session = await uploads.find(session.id)
     ended: dict[str, str] = {}
@@ -92,12 +95,17 @@ async def _tell(request: NameRequest) -> Response:
 
 async def _terminate(request: NameRequest) -> Response:
     """End an upload, and delete what is there of it. One that has its name is only forgotten."""
-    await request.site.uploads.end(await find(request))
+    session, uploads = await find(request), request.site.uploads
+    try:
+        await uploads.end(session)
+    except Locked:
+        await request.site.handover.free(session.id)
+        await uploads.end(session)
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
 _HANDLERS: Mapping[str, Callable[[NameRequest], Awaitable[Response]]] = {
-    "POST": create,
+    "POST": post,
     "HEAD": _tell,
     "PATCH": patch,
     "DELETE": _terminate,

@@ -12,7 +12,7 @@ from contextlib import suppress
 from http import HTTPStatus
 
 from fileserve.semantics.validators import format_http_date
-from fileserve.storage.changes.draft import Need
+from fileserve.storage.changes.room import Need
 from fileserve.storage.changes.sessions import Session
 from fileserve.storage.changes.uploads import ResumedFile
 from fileserve.storage.errors import AlreadyExists, IsDirectory, NotFound, StorageError

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from fileserve.semantics import digest
 from fileserve.semantics.digest import Algorithm
-from fileserve.storage.changes.draft import Need
+from fileserve.storage.changes.room import Need
 from fileserve.storage.changes.writer import StagedFile
 from fileserve.storage.errors import AlreadyExists, IsDirectory
 from fileserve.storage.index import Digests
@@ -60,7 +60,7 @@ async def _store(request: NameRequest, staged: StagedFile, expected: Expected) -
     limit = request.site.settings.upload_bytes
     more = True
     while more:
-        chunk, more = await next_chunk(request.receive)
+        chunk, more = await next_chunk(request)
         if limit and staged.size + len(chunk) > limit:
             raise too_large("file", limit)
         await staged.write(chunk)

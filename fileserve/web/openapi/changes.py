@@ -12,6 +12,7 @@ _PROBLEMS = {
     "401": "The server wants to know who asks.",
     "403": "Nobody may do this here, or a page of another site asked.",
     "404": "There is no such name.",
+    "408": "The content arrives too slowly.",
     "409": "Something else has the name, its directory is missing, or the directory is not empty.",
     "412": "A precondition failed: the file is not the one that the client means.",
     "413": "The file is larger than the server takes.",
@@ -77,7 +78,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
             "responses": {
                 "201": {"description": "Stored; Location and ETag are those of the download."},
                 "204": {"description": "Stored in the place of another file."},
-                **_problems("400", "401", "403", "409", "412", "413", "415", "422", "429", "503", "507"),
+                **_problems("400", "401", "403", "408", "409", "412", "413", "415", "422", "429", "503", "507"),
             },
         },
         "post": {
@@ -91,7 +92,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
             "responses": {
                 "201": {"description": "Stored.", "content": {"application/json": {"schema": {"type": "object"}}}},
                 "303": {"description": "Stored; Location is the directory's page."},
-                **_problems("400", "401", "403", "409", "413", "415", "422", "429", "503", "507"),
+                **_problems("400", "401", "403", "408", "409", "413", "415", "422", "429", "503", "507"),
             },
         },
     },

@@ -14,7 +14,7 @@ from fileserve.web.openapi.parts import header as _header
 from fileserve.web.openapi.parts import problems as _problems
 from fileserve.web.openapi.parts import query as _query
 from fileserve.web.openapi.parts import response as _response
-from fileserve.web.operations import Health
+from fileserve.web.operations import Health, Readiness
 
 _PROBLEM = {
     "title": "Problem",
@@ -23,7 +23,7 @@ _PROBLEM = {
     "properties": {"title": {"type": "string"}, "status": {"type": "integer"}, "detail": {"type": "string"}},
     "required": ["title", "status", "detail"],
 }
-_MODELS = (FileInfo, DirectoryInfo, Health)
+_MODELS = (FileInfo, DirectoryInfo, Health, Readiness)
 
 
 def describe_routes(app: FastAPI, changes: Mapping[str, Mapping[str, Any]]) -> None:
@@ -57,8 +57,9 @@ def _paths() -> dict[str, Any]:
         "/": _browse("home", []),
         "/browse/{path}/": _browse("browse", [_PATH]),
         "/live": _live(),
-        "/healthz": _health("healthz", "Tell that the process answers"),
-        "/readyz": _health("readyz", "Tell whether to send new clients here", "503"),
+        "/healthz": _health("healthz", "Tell that the process answers", "Health"),
+        "/readyz": _health("readyz", "Tell whether to send new clients here", "Readiness", "503"),
+        "/metrics": _metrics(),
     }
     heads = {path: operation | {"operationId": operation["operationId"] + "_head"} for path, operation in paths.items()}
     documented = {path: {"get": operation, "head": heads[path]} for path, operation in paths.items()}
@@ -156,8 +157,18 @@ def _live() -> dict[str, Any]:
     }
 
 
-def _health(operation: str, summary: str, *problems: str) -> dict[str, Any]:
-    schema = {"$ref": _REFERENCE.format(model="Health")}
+def _metrics() -> dict[str, Any]:
+    content = {"text/plain": {"schema": {"type": "string"}}}
+    return {
+        "tags": ["operations"],
+        "operationId": "metrics",
+        "summary": "Tell what all workers have counted, as Prometheus reads it",
+        "responses": {"200": _response("The metrics.", content), **_problems("401", "403")},
+    }
+
+
+def _health(operation: str, summary: str, model: str, *problems: str) -> dict[str, Any]:
+    schema = {"$ref": _REFERENCE.format(model=model)}
     return {
         "tags": ["operations"],
         "operationId": operation,

@@ -9,6 +9,7 @@ _PROBLEMS = {
     "401": "The server wants to know who asks.",
     "403": "Nobody may do this here, or a page of another site asked.",
     "404": "There is no such upload; it may have expired, or is somebody else's.",
+    "408": "The content arrives too slowly.",
     "409": "The upload goes on at another offset, its directory is missing, or its name is taken.",
     "412": "Another version of the protocol, or a precondition failed.",
     "413": "The file is larger than the server takes, or there is more of it than was said.",
@@ -56,7 +57,7 @@ UPLOADS: dict[str, dict[str, Any]] = {
             "requestBody": {"required": False, "content": _BYTES},
             "responses": {
                 "201": {"description": "Location is where the bytes go; Content-Location the file, where it is whole."},
-                **_problems("400", "401", "403", "404", "409", "412", "413", "415", "429", "460", "503", "507"),
+                **_problems("400", "401", "403", "404", "408", "409", "412", "413", "415", "429", "460", "503", "507"),
             },
         },
     },

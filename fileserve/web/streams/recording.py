@@ -1,7 +1,8 @@
 """``Recorder``: the log records of this process as rows of the bus, one line of JSON each.
 
 What the bus itself logs, or what is logged while a thread works for it, is left out: a log that fails at each row would
-go on for ever. So is what the supervisor of several workers logs, which has no bus. All that is on standard error.
+go on for ever. So is what the supervisor of several workers logs, which has no bus, and the log of requests, of which a
+thousand a second would push everything else out. All that is on standard error.
 """
 
 import json
@@ -9,6 +10,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from fileserve.records import values_of
 from fileserve.web.workers import bus as bus_module
 from fileserve.web.workers.bus import Bus
 
@@ -16,7 +18,7 @@ __all__ = ["TOPIC", "recording"]
 
 TOPIC = "logs"
 LOGGERS = ("fileserve", "uvicorn")
-CHARACTERS = 16 * 1024  # of a message with its traceback; the end of one tells most
+ACCESS = "fileserve.access"
 
 
 class Recorder(logging.Handler):
@@ -50,20 +52,9 @@ def recording(bus: Bus) -> Iterator[None]:
 
 
 def _is_not_the_bus(record: logging.LogRecord) -> bool:
-    return record.name != bus_module.log.name and not bus_module.is_at_work()
+    return record.name not in (bus_module.log.name, ACCESS) and not bus_module.is_at_work()
 
 
 def _data_of(record: logging.LogRecord, message: str) -> str:
     """Return the line of JSON; in ASCII, so that no control or line separator of a name stands in it."""
-    fields = getattr(record, "fields", None)
-    return json.dumps(
-        {
-            "time": round(record.created, 3),
-            "level": record.levelname,
-            "logger": record.name,
-            "pid": record.process,
-            "message": message if len(message) <= CHARACTERS else "… " + message[-CHARACTERS:],
-            **({"fields": fields} if fields else {}),
-        },
-        default=str,
-    )
+    return json.dumps({"time": round(record.created, 3), **values_of(record, message)}, default=str)

@@ -14,11 +14,12 @@ from functools import partial
 from http import HTTPStatus
 
 from starlette.responses import Response
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fileserve.storage.errors import NotFound
 from fileserve.storage.names import Name, parse_name
 from fileserve.web.access import Action, authorize, is_operator
+from fileserve.web.metrics.counts import SiteCounts
 from fileserve.web.problems import Problem
 from fileserve.web.routes import Handler, NameRequest
 from fileserve.web.streams.digesting import open_progress
@@ -54,6 +55,22 @@ TOPICS: Mapping[str, Topic] = {
 }
 
 
+class Counted:
+    """A *stream* that is counted for as long as it is sent."""
+
+    def __init__(self, stream: ASGIApp, counts: SiteCounts) -> None:
+        self._stream = stream
+        self._counts = counts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the stream."""
+        self._counts.streams += 1
+        try:
+            await self._stream(scope, receive, send)
+        finally:
+            self._counts.streams -= 1
+
+
 def stream_of(topic: Topic) -> Handler:
     """Return the handler that answers with the events of *topic*. HEAD opens none of them."""
 
@@ -66,7 +83,7 @@ def stream_of(topic: Topic) -> Handler:
                 (await request.site.root.open(request.name)).close()
             return answer_head
         source = await topic.open(request, last_event_id(request))
-        return _nothing_left() if source is None else EventStream(source)
+        return _nothing_left() if source is None else Counted(EventStream(source), request.site.counts)
 
     return answer
 
@@ -89,7 +106,7 @@ async def events(request: NameRequest) -> ASGIApp:
         return answer_head
     openers = {text: partial(topic.open, replace(request, name=name)) for text, (topic, name) in asked.items()}
     source = await open_several(openers, last_event_id(request))
-    return _nothing_left() if source is None else EventStream(source)
+    return _nothing_left() if source is None else Counted(EventStream(source), request.site.counts)
 
 
 def _parse(text: str) -> tuple[Topic, Name]:

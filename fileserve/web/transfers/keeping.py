@@ -13,11 +13,12 @@ import json
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 
 from fileserve.storage.errors import Unreadable
-from fileserve.web.transfers.ledger import Ledger
+from fileserve.web.transfers.ledger import Ledger, Outcome
 from fileserve.web.transfers.offloaded import LogLine, Offloaded, read_offload
 from fileserve.web.transfers.pieces import Others, Piece, read_piece
 from fileserve.web.transfers.telling import Show, Showing, subject_in, told_of_end
@@ -38,20 +39,34 @@ log = logging.getLogger("fileserve.transfers")
 class Keeper:
     """What the elected worker does. *window_s* is `Ledger`'s; *show* is `Showing`'s."""
 
-    def __init__(self, bus: Bus, worker: str, window_s: float, show: Show) -> None:
+    def __init__(self, bus: Bus, worker: str, window_s: float, show: Show, offloaded: Offloaded) -> None:
         self._bus = bus
         self._worker = worker
         self._showing = Showing(show)
         self._ledger = Ledger(window_s)
-        self._offloaded = Offloaded()
+        self._offloaded = offloaded
         self._row = 0
-        self._news: Subscription | None = None  # while this worker is the one
-        self.begun = asyncio.Event()  # set then
+        self._elected: asyncio.Future[Subscription] = asyncio.get_running_loop().create_future()
+        self.ended = Counter({outcome.value: 0 for outcome in Outcome})  # in this worker, while it is the one
+
+    @property
+    def _news(self) -> Subscription | None:
+        """The rows to come, while this worker is the one."""
+        return self._elected.result() if self._elected.done() else None
+
+    async def elected(self) -> None:
+        """Return when this worker has begun to keep."""
+        await asyncio.shield(self._elected)
 
     @property
     def is_watched(self) -> bool:
         """Whether anybody has said so lately."""
         return self._showing.is_watched
+
+    @property
+    def kept(self) -> int:
+        """How many logical transfers have not ended; 0 in a worker that is not the elected one."""
+        return len(self._ledger) if self._news is not None else 0
 
     def watch(self) -> None:
         """Show for a while."""
@@ -89,8 +104,7 @@ class Keeper:
             await asyncio.sleep(ELECTION_S)
         with self._bus.subscribe(PIECES, OFFLOADED) as news:
             await self._begin()
-            self._news = news
-            self.begun.set()
+            self._elected.set_result(news)
             while True:
                 try:
                     await self._keep()
@@ -174,9 +188,11 @@ class Keeper:
     def _tell_ended(self) -> None:
         for transfer, outcome in self._ledger.end(self._now_s()):
             told, subject = told_of_end(transfer, outcome), transfer.subject
+            self.ended[outcome.value] += 1
             self._bus.append(ENDED, json.dumps(told))
             what = (subject.client, subject.route, subject.path, outcome.value, told["sent"], told["seconds"])
-            log.info("%s: %s of %s: %s, %d bytes in %.1f s", *what, extra={"fields": told})
+            extra = {"fields": told, "request_id": next(reversed(transfer.requests), "")}
+            log.info("%s: %s of %s: %s, %d bytes in %.1f s", *what, extra=extra)
         if self._ledger.refused:
             log.info("%d more responses, of too many transfers at once", self._ledger.refused)
             self._ledger.refused = 0

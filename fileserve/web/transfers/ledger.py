@@ -20,7 +20,7 @@ from enum import Enum
 
 from fileserve.semantics.coverage import Coverage
 from fileserve.semantics.ranges import Span
-from fileserve.web.transfers.pieces import End, Piece, Subject
+from fileserve.web.transfers.pieces import REQUESTS, End, Piece, Subject
 
 __all__ = ["Ledger", "LogicalTransfer", "Outcome", "State"]
 
@@ -93,6 +93,7 @@ class LogicalTransfer:
     last: tuple[float, End]
     sent: int = 0
     coverage: Coverage = field(default_factory=lambda: Coverage(most=PLACES))
+    requests: tuple[str, ...] = ()  # the last ones
 
     @property
     def id(self) -> str:
@@ -114,6 +115,7 @@ class LogicalTransfer:
         """Take in a piece that has ended."""
         at_s, end = piece.times[1], piece.end or End.LEFT
         self.sent += piece.sent
+        self.requests = (*self.requests, *piece.requests)[-REQUESTS:]
         for span in piece.spans:
             self.coverage.add(span)
         self.widen(piece)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fileserve.semantics.ranges import Span, content_range
+from fileserve.web.transfers.counts import TransferCounts
 from fileserve.web.transfers.pieces import End, Piece, Subject, read_piece
 
 __all__ = ["LogLine", "Offload", "Offloaded", "read_offload"]
@@ -77,9 +78,10 @@ def read_offload(values: Any) -> Offload | None:
 
 
 class Offloaded:
-    """The responses that a line is waited for."""
+    """The responses that a line is waited for. How they end is added to *counts*, for the metrics."""
 
-    def __init__(self, *, most: int = MOST) -> None:
+    def __init__(self, counts: TransferCounts, *, most: int = MOST) -> None:
+        self._counts = counts
         self._most = most
         self._waiting: dict[str, Offload] = {}  # by their ids, in the order of their beginning
         self._lines: dict[str, LogLine] = {}  # that nobody has waited for yet
@@ -91,7 +93,7 @@ class Offloaded:
         """Wait for the line of *offload*; return what has ended by it, or because it is one too many."""
         line = self._lines.pop(offload.id, None)
         if line is not None:
-            return _ended(offload, line)
+            return self._counted(_ended(offload, line), line)
         self._waiting[offload.id] = offload
         return self._give_up(next(iter(self._waiting))) if len(self._waiting) > self._most else None
 
@@ -99,7 +101,7 @@ class Offloaded:
         """Return what has ended by *line*."""
         offload = self._waiting.pop(line.id, None)
         if offload is not None:
-            return _ended(offload, line)
+            return self._counted(_ended(offload, line), line)
         self._lines[line.id] = line
         if len(self._lines) > LINES:
             del self._lines[next(iter(self._lines))]
@@ -126,7 +128,13 @@ class Offloaded:
 
     def _give_up(self, id: str) -> Piece:
         offload = self._waiting.pop(id)
-        return offload.ended(0, End.UNKNOWN, offload.piece.times[0])
+        return self._counted(offload.ended(0, End.UNKNOWN, offload.piece.times[0]))
+
+    def _counted(self, piece: Piece, line: LogLine | None = None) -> Piece:
+        if line is None or line.status:  # what was given back is counted where it is sent
+            began_s, ended_s = piece.times
+            self._counts[piece.subject.route].add(piece.end or End.UNKNOWN, piece.sent, ended_s - began_s)
+        return piece
 
 
 def _ended(offload: Offload, line: LogLine) -> Piece:

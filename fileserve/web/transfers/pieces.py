@@ -16,6 +16,7 @@ __all__ = ["Backlog", "End", "Others", "Piece", "Subject", "read_piece"]
 
 WAITING = 1000  # subjects whose pieces wait to be told
 TOLD = 25  # of them at a time
+REQUESTS = 8  # whose ids are told of what one client takes of one representation
 
 
 class End(Enum):
@@ -56,6 +57,7 @@ class Piece:
     sent: int
     spans: tuple[Span, ...]
     end: End | None = None  # None: it is under way
+    requests: tuple[str, ...] = ()  # the last of the requests that it is of, by their ids
     is_offloaded: bool = False  # which is not told: who keeps the piece knows it
 
     def to_json(self) -> dict[str, Any]:
@@ -69,6 +71,7 @@ class Piece:
             "sent": self.sent,
             "spans": [(span.start, span.stop) for span in self.spans],
             "end": self.end.value if self.end else None,
+            "requests": self.requests,
         }
 
 
@@ -100,6 +103,7 @@ def read_piece(values: Any) -> Piece | Others | None:
             values["sent"],
             tuple(Span(start, stop) for start, stop in values["spans"]),
             End(values["end"]) if values["end"] else None,
+            tuple(values.get("requests", ())),
         )
     except (KeyError, TypeError, ValueError):
         return None
@@ -108,11 +112,12 @@ def read_piece(values: Any) -> Piece | Others | None:
 class _Joined:
     """Pieces of one subject that ended in one way, as one piece: the earliest, with all of the others."""
 
-    __slots__ = ("_coverage", "_earliest", "_ended_s", "_floor", "_ids", "_sent")
+    __slots__ = ("_coverage", "_earliest", "_ended_s", "_floor", "_ids", "_requests", "_sent")
 
     def __init__(self, piece: Piece) -> None:
         self._earliest = piece
         self._ids = list(piece.ids)
+        self._requests = piece.requests
         self._ended_s = piece.times[1]
         self._floor = piece.floor
         self._sent = piece.sent
@@ -123,6 +128,7 @@ class _Joined:
         if piece.times < self._earliest.times:
             self._earliest = piece
         self._ids += piece.ids
+        self._requests = (*self._requests, *piece.requests)[-REQUESTS:]
         self._ended_s = max(self._ended_s, piece.times[1])
         self._floor = min(self._floor, piece.floor)
         self._sent += piece.sent
@@ -133,9 +139,16 @@ class _Joined:
         """Return the one."""
         earliest = self._earliest
         times = (earliest.times[0], self._ended_s)
-        spans = self._coverage.spans
         return Piece(
-            earliest.subject, tuple(self._ids), times, earliest.first, self._floor, self._sent, spans, earliest.end
+            earliest.subject,
+            tuple(self._ids),
+            times,
+            earliest.first,
+            self._floor,
+            self._sent,
+            self._coverage.spans,
+            earliest.end,
+            self._requests,
         )
 
 

@@ -12,24 +12,17 @@ import asyncio
 import itertools
 import time
 from collections.abc import Sequence
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Protocol
 
-from fileserve.semantics.coverage import taken_spans
-from fileserve.semantics.plan import ResponsePlan
-from fileserve.web.transfers.account import Account, Handed
-from fileserve.web.transfers.origins import Origin, first_of, floor_of, subject_of
+from fileserve.web.transfers.counts import TransferCounts
+from fileserve.web.transfers.live import Live, Origin, Sent
 from fileserve.web.transfers.pieces import Backlog, End, Others, Piece
 
-__all__ = ["Live", "Progress", "Rhythm", "Sent", "Teller"]
+__all__ = ["Progress", "Rhythm", "Teller"]
 
 SMALL = 16  # small answers looked at in a turn
-
-
-class Sent(Handed, Protocol):
-    """A response."""
-
-    plan: ResponsePlan
 
 
 class Teller(Protocol):
@@ -60,34 +53,14 @@ WATCHED = Rhythm(0.05, under_way=5, ended=1, counted=20)
 UNWATCHED = Rhythm(0.25, under_way=8, ended=4, counted=4)
 
 
-class Live:
-    """One response with content, until all is known of its end."""
-
-    __slots__ = ("_segments", "account", "began_s", "ended_s", "floor", "id", "is_told", "subject")
-
-    def __init__(self, sent: Sent, origin: Origin, id: str) -> None:
-        request, plan = origin[0], sent.plan
-        self.id = id
-        self.account = Account(request.scope, sent, plan.content_length)
-        self.began_s = time.time()
-        self.ended_s: float | None = None  # unless its last bytes took longer, which shows in the next turn
-        self.subject = subject_of(origin, plan)
-        self.floor = floor_of(origin, plan)
-        self.is_told = False
-        self._segments = plan.segments
-
-    def piece(self, end: End | None, now_s: float) -> Piece:
-        """Return what was taken until now."""
-        taken = self.account.taken
-        ids = (self.id,) if self.is_told or end is None else ()
-        first, spans = first_of(self._segments), tuple(taken_spans(self._segments, taken))
-        return Piece(self.subject, ids, (self.began_s, now_s), first, self.floor, taken, spans, end)
-
-
 class Progress:
-    """The responses of this worker. *teller* is told of them; the ids begin with *worker*."""
+    """The responses of this worker. *teller* is told of them; the ids begin with *worker*.
+
+    Nine attributes: *counts*, for the metrics, are of what ends here and nowhere else.
+    """
 
     def __init__(self, teller: Teller, worker: str) -> None:
+        self.counts = TransferCounts()
         self._teller = teller
         self._ids = map(f"{worker}-{{:x}}".format, itertools.count())
         self._live: dict[Live, None] = {}  # in the order of their beginning
@@ -104,13 +77,28 @@ class Progress:
         """Whether nothing is under way or to be told, and nothing runs."""
         return self._timer is None
 
+    @property
+    def live(self) -> int:
+        """How many responses are under way."""
+        return len(self._live)
+
+    def under_way(self) -> dict[str, tuple[int, int]]:
+        """Return how many responses of each route are under way, and how many bytes they have taken until now."""
+        told = dict.fromkeys(self.counts, (0, 0))
+        for live in self._live:
+            count, sent = told.get(live.subject.route, (0, 0))
+            told[live.subject.route] = count + 1, sent + live.account.taken
+        return told
+
     def note(self, sent: Sent, origin: Origin) -> None:
         """Take note of a small answer that was handed over whole."""
         if self._small < SMALL:
             self._small += 1
             self.finish(self.begin(sent, origin), End.TAKEN)
             return
-        self._backlog.count(1, sent.plan.content_length)
+        length = sent.plan.content_length
+        self._backlog.count(1, length)
+        self.counts[origin[1]].add(End.TAKEN, length, 0.0)
         if self._timer is None:
             self._wait()
 
@@ -134,7 +122,7 @@ class Progress:
         now_s = time.time()
         self._end_settled(now_s)
         for live in self._live:
-            self._backlog.add(live.piece(End.LEFT, now_s))
+            self._end(live, End.LEFT, now_s)
         self._live.clear()
         while self._backlog:
             self._tell_ended(with_others=True)
@@ -142,7 +130,9 @@ class Progress:
             self._timer.cancel()
 
     def _wait(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._rhythm.pace_s, self._take_turn)
+        # In a context of its own: what is logged in a turn is not of the request that happened to begin it.
+        loop, turn = asyncio.get_running_loop(), self._take_turn
+        self._timer = loop.call_later(self._rhythm.pace_s, turn, context=Context())
 
     @property
     def _rhythm(self) -> Rhythm:
@@ -176,10 +166,15 @@ class Progress:
         if end is None:
             return False
         del self._live[live]
-        self._backlog.add(live.piece(end, at_s))
+        self._end(live, end, at_s)
         if live.is_told:
             self._ended.append(live)
         return True
+
+    def _end(self, live: Live, end: End, now_s: float) -> None:
+        piece = live.piece(end, now_s)
+        self._backlog.add(piece)
+        self.counts[piece.subject.route].add(end, piece.sent, max(0.0, now_s - live.began_s))
 
     def _tell_under_way(self, now_s: float) -> None:
         """Tell of all responses under way, and once more of those that were: the rows of their ends come later."""

@@ -85,7 +85,8 @@ def told_of(transfer: LogicalTransfer, state: State, outcome: Outcome | None = N
 def told_of_end(transfer: LogicalTransfer, outcome: Outcome) -> dict[str, Any]:
     """Return what is told of a logical transfer that has ended."""
     told = told_of(transfer, transfer.state((), transfer.last[0]), outcome)
-    return told | {"etag": transfer.subject.etag, "ranges": list(_ranges(transfer))}
+    also = {"etag": transfer.subject.etag, "ranges": list(_ranges(transfer)), "requests": list(transfer.requests)}
+    return told | also
 
 
 def subject_in(text: str) -> Subject | None:

@@ -22,9 +22,9 @@ from fileserve.semantics.plan import ResponsePlan
 from fileserve.semantics.ranges import Span
 from fileserve.web.transfers.audience import Audience
 from fileserve.web.transfers.keeping import OFFLOADED, PIECES, Keeper
+from fileserve.web.transfers.live import Origin, begun
 from fileserve.web.transfers.nginx_log import follow_log
-from fileserve.web.transfers.offloaded import Offload
-from fileserve.web.transfers.origins import Origin, begun
+from fileserve.web.transfers.offloaded import Offload, Offloaded
 from fileserve.web.transfers.pieces import End, Others, Piece, read_piece
 from fileserve.web.transfers.progress import Progress
 from fileserve.web.workers.bus import Bus
@@ -48,7 +48,7 @@ class Tracking:
         self._worker = f"{os.getpid():x}{secrets.token_hex(4)}"
         self._parts = 0  # in which was told last what is under way
         self.progress = Progress(self, self._worker)
-        self.keeper = Keeper(bus, self._worker, window_s, self._show)
+        self.keeper = Keeper(bus, self._worker, window_s, self._show, Offloaded(self.progress.counts))
         self.audience = Audience(bus, self._watch)
         self._work = [asyncio.ensure_future(self.keeper.run()), asyncio.ensure_future(self._read_log())]
         bus.listen(self._hear)
@@ -81,6 +81,7 @@ class Tracking:
         if self._nginx_log is not None and isinstance(span, Span):
             self._bus.append(OFFLOADED, _dumps(Offload(piece, span).to_json()))
         else:
+            self.progress.counts[piece.subject.route].add(End.UNKNOWN, 0, 0.0)
             self.tell_ended((replace(piece, end=End.UNKNOWN, is_offloaded=False),))
         return id
 
@@ -94,7 +95,7 @@ class Tracking:
 
     async def _read_log(self) -> None:
         if self._nginx_log is not None:
-            await self.keeper.begun.wait()
+            await self.keeper.elected()
             await follow_log(self._nginx_log, self.keeper.hear)
 
     def _watch(self) -> None:

@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 
 from fileserve.storage.changes import draft as draft_module
+from fileserve.storage.changes import placing, room
 from fileserve.storage.changes.changes import Changes
-from fileserve.storage.changes.draft import Committed, Need
+from fileserve.storage.changes.draft import Committed
+from fileserve.storage.changes.room import Need
 from fileserve.storage.errors import (
     AlreadyExists,
     Busy,
@@ -429,17 +431,6 @@ async def test_what_will_not_fit_is_refused_at_once(changes: Changes, need: Need
         await changes.stage(NEW, need)
 
 
-async def test_free_space_is_looked_at_while_an_upload_of_unknown_length_comes(
-    changes: Changes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(draft_module, "_LOOK_AT_SPACE", MIB)
-    with await changes.stage(NEW, Need(keep_free=1)) as staged:
-        monkeypatch.setattr(draft_module, "available", lambda fd: 0)
-        await staged.write(bytes(MIB))
-        with pytest.raises(NoSpace):
-            await staged.finish()
-
-
 async def test_reserved_room_leaves_the_size_true(changing: Served, changes: Changes) -> None:
     with await changes.stage(NEW, Need(length=4 * MIB)) as staged:
         await staged.write(b"x")
@@ -511,7 +502,7 @@ async def test_whoever_is_cancelled_leaves_nothing_or_the_whole(
             await staged.commit(take_any)
 
     where = {
-        "stage": (draft_module, "reserve"),
+        "stage": (room, "reserve"),
         "write": (os, "writev"),
         "flush": (os, "fsync"),
         "commit": (draft_module, "sync_directory"),
@@ -639,3 +630,24 @@ async def test_staged_files_are_never_shown(changing: Served, open_root: OpenRoo
 async def test_a_name_that_is_too_long_is_refused(changes: Changes) -> None:
     with pytest.raises(NameTooLong):
         await changes.stage((b"x" * 256,), Need())
+
+
+async def test_a_directory_that_was_taken_away_at_the_last_moment_is_made_again(
+    changing: Served, changes: Changes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another upload, which had made it and came to nothing."""
+    alone_in, made = placing.alone_in, changing.path / "made"
+
+    def take_away(*directories: int) -> Any:
+        monkeypatch.setattr(draft_module, "alone_in", alone_in)
+        made.rmdir()
+        return alone_in(*directories)
+
+    made.mkdir()
+    with await changes.stage((b"made", b"new"), Need(), parents=True) as staged:
+        await staged.finish()
+        if leftovers(changing.path):  # a hidden name keeps its directory
+            return
+        monkeypatch.setattr(draft_module, "alone_in", take_away)
+        await staged.commit(take_nothing)
+    assert (made / "new").exists()

@@ -184,3 +184,20 @@ async def test_a_malformed_name_is_refused(changer: Client, served_root: Path, m
 async def test_other_methods_are_405_and_say_what_would_do(changer: Client) -> None:
     answer = await changer.request("PUT", "/api/files/digits.txt")
     assert (answer.status, answer["allow"]) == (405, "GET, HEAD, DELETE, MKCOL, MOVE")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "destination", "status"),
+    [
+        pytest.param("MKCOL", ".fileserve-put-1", None, 403, id="made"),
+        pytest.param("MOVE", "digits.txt", ".fileserve-put-1", 403, id="given_by_a_move"),
+        pytest.param("MOVE", ".fileserve-put-1", "new", 404, id="moved_away"),
+        pytest.param("DELETE", ".fileserve-put-1", None, 404, id="deleted"),
+    ],
+)
+async def test_the_name_of_a_staged_file_is_not_given_and_not_seen(
+    served_root: Path, method: str, path: str, destination: str | None, status: int
+) -> None:
+    fields = {"destination": f"/api/files/{destination}"} if destination else {}
+    async with client_of(settings(served_root, hidden=True)) as client:
+        assert (await client.request(method, f"/api/files/{path}", fields)).status == status

@@ -1,67 +1,24 @@
 """``POST /upload/{dir}/`` in process: all files of a form or none, fields before and behind, taken names."""
 
+import errno
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import pytest
 
-from fileserve import Settings
+from fileserve.storage.changes import draft, placing
+from fileserve.web.changes import forms
 from fileserve.web.changes.forms import MOST_FILES
-from tests.asgi import Answer, Client, client_of
-from tests.hostile import HOSTILE, SECRET, SECRET_PATH
+from tests.asgi import Client, client_of
+from tests.hostile import HOSTILE
 from tests.pool import settle
 from tests.web.conftest import DIGITS
+from tests.web.uploading import FORM, MIB, Parts, form, post, settings
 
-BOUNDARY = b"XbX"
-TYPE = {"content-type": "multipart/form-data; boundary=XbX"}
-MIB = 1 << 20
-Parts = list[tuple[bytes | None, bytes]]
-
-
-def form(parts: Parts) -> bytes:
-    """Return the content of a form: files by their names, and fields (``None``) whose value is ``name=value``."""
-    content = b""
-    for filename, data in parts:
-        content += b"--%b\r\nContent-Disposition: form-data; name=" % BOUNDARY
-        name, _, value = (b"file", b"", data) if filename is not None else data.partition(b"=")
-        content += name + (b'; filename="%b"' % filename if filename is not None else b"")
-        content += b"\r\nContent-Type: text/plain\r\n\r\n" + value + b"\r\n"
-    return content + b"--%b--\r\n" % BOUNDARY
-
-
-async def post(
-    client: Client, path: str, parts: Parts, fields: dict[str, str] | None = None, size: int = 1000
-) -> Answer:
-    content = form(parts)
-    chunks = [content[at : at + size] for at in range(0, len(content), size)]
-    length = {"content-length": str(len(content))}
-    return await client.request("POST", path, TYPE | length | (fields or {}), content=chunks)
-
-
-def settings(root: Path, **changed: Any) -> Settings:
-    options: dict[str, Any] = {"upload": True, "keep_free": 0, **changed}
-    return Settings(root=root, **options)
-
-
-@pytest.fixture
-async def uploader(served_root: Path) -> AsyncIterator[Client]:
-    async with client_of(settings(served_root)) as opened:
-        yield opened
-
-
-@pytest.fixture(autouse=True)
-def nothing_else_changes(served_root: Path) -> Iterator[None]:
-    (served_root.parent / "outside").mkdir()
-    (served_root.parent / SECRET_PATH).write_bytes(SECRET)
-    yield
-    settle()
-    assert not list(served_root.rglob(".fileserve-*"))
-    assert (served_root.parent / SECRET_PATH).read_bytes() == SECRET
-    assert {path.name for path in served_root.parent.iterdir()} == {"root", "outside"}
+pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
 
 @pytest.mark.parametrize("size", [1, 7, 100_000])
@@ -159,7 +116,7 @@ async def test_of_two_forms_at_once_with_one_name_both_files_are_there_when_they
         pytest.param({}, "", {"content-type": "multipart/form-data"}, 415, id="no_boundary"),
         pytest.param({"form_bytes": 10}, "", {}, 413, id="form_too_large"),
         pytest.param({}, "", {"content-length": str(1 << 59)}, 507, id="no_space"),
-        pytest.param({"upload": False}, "", {}, 403, id="switched_off"),
+        pytest.param({"upload": False, "replace": False}, "", {}, 403, id="switched_off"),
         pytest.param({"token": "t0ken-of-sixteen-characters"}, "", {}, 401, id="unknown_client"),
         pytest.param({}, "", {"sec-fetch-site": "cross-site"}, 403, id="form_of_another_site"),
         pytest.param({}, "", {"origin": "https://evil.example"}, 403, id="origin_of_another_site"),
@@ -184,7 +141,9 @@ async def test_what_is_refused_is_refused_before_the_content_is_read(
         pytest.param({}, [(b"new", b"1"), (b"..", b"1")], 400, id="dots"),
         pytest.param({}, [(b"new", b"1"), (b"folder", b"1")], 409, id="name_of_a_directory"),
         pytest.param({}, [(b"new", b"1"), (None, b"existing=ignore")], 422, id="unknown_way"),
-        pytest.param({}, [(b"new", b"1"), (None, b"existing=replace")], 403, id="replacing_is_switched_off"),
+        pytest.param(
+            {"replace": False}, [(b"new", b"1"), (None, b"existing=replace")], 403, id="replacing_is_switched_off"
+        ),
         pytest.param({}, [(b"new%d" % number, b"") for number in range(MOST_FILES + 1)], 413, id="too_many_files"),
         pytest.param({"form_bytes": 50_000}, [(b"new", b"1"), (b"other", bytes(60_000))], 413, id="form_too_large"),
     ],
@@ -204,9 +163,39 @@ async def test_of_a_form_that_is_refused_nothing_is_stored(
 @pytest.mark.parametrize("breaks_off", [True, False], ids=["client_leaves", "content_ends"])
 async def test_a_form_that_is_cut_off_leaves_nothing(uploader: Client, served_root: Path, breaks_off: bool) -> None:
     content = form([(b"first", b"whole"), (b"second", bytes(MIB))])[:-100]
-    answer = await uploader.request("POST", "/upload/", TYPE, content=[content], breaks_off=breaks_off)
+    answer = await uploader.request("POST", "/upload/", FORM, content=[content], breaks_off=breaks_off)
     assert answer.status == (503 if breaks_off else 400)
     assert not (served_root / "first").exists()
+
+
+async def test_where_one_file_finds_no_other_name_nothing_is_stored(
+    uploader: Client, served_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forms, "MOST_NAMES", 3)
+    before = sorted(served_root.rglob("*"))
+    parts: Parts = [(b"first", b"1"), *[(b"same.txt", b"x")] * 4, (None, b"existing=rename")]
+    answer = await post(uploader, "/upload/", parts)
+    assert (answer.status, json.loads(answer.content)["detail"]) == (409, "The name same.txt is taken.")
+    settle()
+    assert sorted(served_root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("existing", [b"refuse", b"rename"])
+async def test_a_disk_that_fills_up_among_the_names_stores_nothing(
+    uploader: Client, served_root: Path, existing: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, before = placing.link_new, sorted(served_root.rglob("*"))
+
+    def fail(fd: int, directory: int, component: bytes) -> None:
+        if component == b"third":
+            raise OSError(errno.ENOSPC, "full")
+        link(fd, directory, component)
+
+    monkeypatch.setattr(draft, "link_new", fail)
+    parts: Parts = [(b"first", b"1"), (b"second", b"2"), (b"third", b"3"), (None, b"existing=" + existing)]
+    assert (await post(uploader, "/upload/", parts)).status == 507
+    settle()
+    assert sorted(served_root.rglob("*")) == before
 
 
 async def test_a_form_without_files_stores_nothing(uploader: Client) -> None:

@@ -6,8 +6,6 @@ import errno
 import hashlib
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -18,93 +16,30 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from fileserve import Settings
 from fileserve.storage.changes import placing, uploads
 from fileserve.storage.checksums import Checksums
 from tests.asgi import Answer, Client, client_of
-from tests.hostile import HOSTILE, SECRET, SECRET_PATH
+from tests.hostile import HOSTILE
 from tests.pool import settle
 from tests.web.conftest import DIGITS
+from tests.web.uploading import (
+    CONTENT_TYPE,
+    MIB,
+    NAMED,
+    SPOKEN,
+    ask,
+    begin,
+    checksum,
+    hidden_in,
+    metadata,
+    offset_of,
+    patch,
+    settings,
+)
 
-MIB = 1 << 20
-SPOKEN = {"tus-resumable": "1.0.0"}
-CONTENT_TYPE = "application/offset+octet-stream"
 TOKEN = "t0ken-of-sixteen-characters"
 
-
-def metadata(**told: bytes) -> str:
-    return ",".join(f"{key} {base64.b64encode(value).decode()}" for key, value in told.items())
-
-
-NEW = {"upload-metadata": metadata(filename=b"new", filetype=b"text/plain")}
-
-
-def checksum(algorithm: str, content: bytes) -> str:
-    return f"{algorithm} {base64.b64encode(hashlib.new(algorithm, content).digest()).decode()}"
-
-
-async def ask(client: Client, method: str, url: str, content: bytes | None = None, /, **fields: str | None) -> Answer:
-    """Send a request of the protocol; ``None`` leaves out a field that it has otherwise, underscores are hyphens."""
-    sent: dict[str, str | None] = {**SPOKEN}
-    if content is not None:
-        sent |= {"content-length": str(len(content)), "content-type": CONTENT_TYPE}
-    sent |= {name.replace("_", "-"): value for name, value in fields.items()}
-    told = {name: value for name, value in sent.items() if value is not None}
-    chunks = [content[at : at + 70_000] for at in range(0, len(content), 70_000)] if content else []
-    return await client.request(method, url, told, content=chunks)
-
-
-async def begin(client: Client, length: int | None = None, **fields: str) -> str:
-    """Begin an upload and return its URL."""
-    size: dict[str, str] = {"upload_defer_length": "1"} if length is None else {"upload_length": str(length)}
-    answer = await ask(client, "POST", "/uploads", **{"upload_metadata": NEW["upload-metadata"], **size, **fields})
-    assert answer.status == 201, answer.content
-    return answer["location"]
-
-
-async def patch(client: Client, url: str, offset: int, content: bytes, **fields: str | None) -> Answer:
-    return await ask(client, "PATCH", url, content, upload_offset=str(offset), **fields)
-
-
-async def offset_of(client: Client, url: str) -> int:
-    answer = await ask(client, "HEAD", url)
-    assert answer.status == 200, answer
-    return int(answer["upload-offset"])
-
-
-def settings(root: Path, **changed: Any) -> Settings:
-    options: dict[str, Any] = {"upload": True, "replace": True, "keep_free": 0, **changed}
-    return Settings(root=root, **options)
-
-
-def hidden_in(root: Path) -> list[Path]:
-    return list(root.rglob(".fileserve-*"))
-
-
-@pytest.fixture
-async def uploader(served_root: Path) -> AsyncIterator[Client]:
-    async with client_of(settings(served_root)) as opened:
-        yield opened
-
-
-@pytest.fixture(autouse=True)
-def nothing_else_changes(served_root: Path) -> Iterator[None]:
-    """Nothing is written beside the root, and no descriptor stays open."""
-    (served_root.parent / "outside").mkdir()
-    (served_root.parent / SECRET_PATH).write_bytes(SECRET)
-    yield
-    settle()
-    assert (served_root.parent / SECRET_PATH).read_bytes() == SECRET
-    assert {path.name for path in served_root.parent.iterdir()} == {"root", "outside"}
-    assert not [path for path in open_paths() if path.startswith(f"{served_root}/")]
-
-
-def open_paths() -> list[str]:
-    paths = []
-    for number in os.listdir("/dev/fd"):
-        with suppress(OSError):  # the one that lists them
-            paths.append(os.readlink(f"/dev/fd/{number}"))
-    return paths
+pytestmark = pytest.mark.usefixtures("nothing_else_changes")
 
 
 async def test_options_tells_what_is_spoken(served_root: Path) -> None:
@@ -161,7 +96,7 @@ async def test_urls_are_relative_to_the_root_path(served_root: Path) -> None:
         assert (await patch(client, url, 0, b"x"))["content-location"] == "/files/download/new"
 
 
-GOOD = {"upload_length": "10", "upload_metadata": NEW["upload-metadata"]}
+GOOD = {"upload_length": "10", "upload_metadata": NAMED}
 
 
 @pytest.mark.parametrize(
@@ -722,7 +657,7 @@ async def test_what_is_under_way_is_never_shown(served_root: Path) -> None:
             assert b".fileserve-" not in (await client.get(path)).content, path
         for route in ("download", "checksum", "api/files", "events/tail"):
             assert (await client.get(f"/{route}/{hidden}")).status == 404
-        assert (await client.request("PUT", f"/upload/{hidden}", {"content-length": "1"}, content=[b"x"])).status == 404
+        assert (await client.request("PUT", f"/upload/{hidden}", {"content-length": "1"}, content=[b"x"])).status == 403
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])

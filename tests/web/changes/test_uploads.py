@@ -1,12 +1,11 @@
 """``PUT /upload/{path}`` in process: what is judged before a byte is read, what is stored, what is left of the rest."""
 
 import base64
+import errno
 import hashlib
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,45 +13,17 @@ import pytest
 
 from fileserve import Settings, disk
 from fileserve.storage.changes import draft, placing
-from tests.asgi import Answer, Client, client_of
-from tests.hostile import HOSTILE, SECRET, SECRET_PATH
+from tests.asgi import Client, client_of
+from tests.hostile import HOSTILE
 from tests.pool import settle
 from tests.web.conftest import DIGITS
+from tests.web.uploading import MIB, NEW, open_beneath, put, settings
 
-MIB = 1 << 20
-NEW = b"new content"
+pytestmark = pytest.mark.usefixtures("nothing_is_left")
+
 SHA_256 = base64.b64encode(hashlib.sha256(NEW).digest()).decode()
 SHA_512 = base64.b64encode(hashlib.sha512(NEW).digest()).decode()
 OTHER = base64.b64encode(bytes(32)).decode()
-
-
-async def put(client: Client, path: str, content: bytes = NEW, fields: dict[str, str] | None = None) -> Answer:
-    """Send *content* in two chunks, with its length."""
-    chunks = [content[:5], content[5:]]
-    return await client.request("PUT", path, {"content-length": str(len(content)), **(fields or {})}, content=chunks)
-
-
-def settings(root: Path, **changed: Any) -> Settings:
-    options: dict[str, Any] = {"upload": True, "replace": True, "keep_free": 0, **changed}
-    return Settings(root=root, **options)
-
-
-@pytest.fixture
-async def uploader(served_root: Path) -> AsyncIterator[Client]:
-    async with client_of(settings(served_root)) as opened:
-        yield opened
-
-
-@pytest.fixture(autouse=True)
-def nothing_else_changes(served_root: Path) -> Iterator[None]:
-    """Nothing hidden is left, and nothing is written beside the root."""
-    (served_root.parent / "outside").mkdir()
-    (served_root.parent / SECRET_PATH).write_bytes(SECRET)
-    yield
-    settle()
-    assert not list(served_root.rglob(".fileserve-*"))
-    assert (served_root.parent / SECRET_PATH).read_bytes() == SECRET
-    assert {path.name for path in served_root.parent.iterdir()} == {"root", "outside"}
 
 
 async def test_a_new_file_is_201_and_can_be_had_as_it_was_announced(uploader: Client, served_root: Path) -> None:
@@ -123,9 +94,9 @@ async def test_preconditions_are_judged_before_the_content_is_read(
         pytest.param({}, "leaving", {}, 409, id="link_that_leaves"),
         pytest.param({}, "fifo", {}, 403, id="fifo"),
         pytest.param({}, ".new", {}, 403, id="hidden"),
-        pytest.param({}, ".fileserve-put-1", {}, 404, id="name_of_a_staged_file"),
+        pytest.param({}, ".fileserve-put-1", {}, 403, id="name_of_a_staged_file"),
         pytest.param(
-            {"hidden": True}, ".fileserve-put-1", {}, 404, id="name_of_a_staged_file_where_hidden_ones_are_seen"
+            {"hidden": True}, ".fileserve-put-1", {}, 403, id="name_of_a_staged_file_where_hidden_ones_are_seen"
         ),
         pytest.param({}, "a/../b", {}, 400, id="dots"),
         pytest.param({}, "new?parents=maybe", {}, 422, id="parameter_that_cannot_be_used"),
@@ -227,16 +198,7 @@ async def test_a_client_that_leaves_leaves_nothing(uploader: Client, served_root
     await uploader.request("PUT", "/upload/digits.txt", fields, content=chunks, breaks_off=True)
     settle()
     assert snapshot(served_root) == before
-    assert not [path for path in open_paths() if path.startswith(f"{served_root}/")]
-
-
-def open_paths() -> list[str]:
-    """Return what the descriptors of this process lead to; of a file without a name, what it is called in /proc."""
-    paths = []
-    for number in os.listdir("/dev/fd"):
-        with suppress(OSError):  # the one that lists them
-            paths.append(os.readlink(f"/dev/fd/{number}"))
-    return paths
+    assert not open_beneath(served_root)
 
 
 async def test_a_full_disk_is_507_and_leaves_nothing(
@@ -257,6 +219,19 @@ async def test_missing_directories_are_made_for_who_asks(uploader: Client, serve
     for query in ("?parents", "?parents=1", "?parents=true"):
         assert (await put(uploader, f"/upload/a/b/{query[1:]}/new{query}")).status == 201
     assert len(list(served_root.rglob("a/b/*/new"))) == 3
+
+
+async def test_directories_that_were_made_for_an_upload_that_is_refused_are_taken_away(
+    uploader: Client, served_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(fd: int, directory: int, component: bytes) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    before = snapshot(served_root)
+    monkeypatch.setattr(draft, "link_new", fail)
+    assert (await put(uploader, "/upload/folder/a/b/new?parents")).status == 507
+    settle()
+    assert snapshot(served_root) == before
 
 
 async def test_a_file_that_appears_while_the_content_comes_is_not_replaced_against_the_preconditions(

@@ -14,6 +14,7 @@ async def test_every_route_is_described(client: Client) -> None:
     assert set((await document(client))["paths"]) == {
         "/",
         "/healthz",
+        "/metrics",
         "/readyz",
         "/download/{path}",
         "/api/files/{path}",

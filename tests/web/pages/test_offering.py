@@ -11,9 +11,9 @@ import pytest
 
 from fileserve import Settings
 from tests.asgi import Answer, client_of
-from tests.web.changes.test_forms import TYPE, form
 from tests.web.pages.test_live import MODULES, Page
 from tests.web.test_access import ACCOUNT, BEARER, RIGHT, TOKEN, WRONG
+from tests.web.uploading import FORM, form
 
 UI = files("fileserve.web") / "ui"
 OWN = sorted(path.name for path in (UI / "uploads").iterdir() if path.name.endswith(".js"))
@@ -153,8 +153,8 @@ async def test_the_link_to_sign_in_comes_back_to_its_folder(served_root: Path) -
 async def test_a_form_that_is_refused_tells_the_way_back_to_its_folder(served_root: Path) -> None:
     content = [form([(b"inner.txt", b"new")])]
     async with client_of(Settings(root=served_root, upload=True)) as client:
-        html = await client.request("POST", "/upload/folder/", TYPE | {"accept": "text/html"}, content=content)
-        told = await client.request("POST", "/upload/folder/", TYPE, content=content)
+        html = await client.request("POST", "/upload/folder/", FORM | {"accept": "text/html"}, content=content)
+        told = await client.request("POST", "/upload/folder/", FORM, content=content)
     assert html.status == told.status == 409
     assert b'<a href="/browse/folder/">folder</a>' in html.content
     assert json.loads(told.content)["folder"] == "/browse/folder/"

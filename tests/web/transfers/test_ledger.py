@@ -1,6 +1,7 @@
 """Pieces folded into logical transfers: what belongs together, when it ends, and how."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from fileserve.semantics.ranges import Span
 from fileserve.web.transfers.ledger import SILENCE_S, Ledger, Outcome
-from fileserve.web.transfers.pieces import Backlog, End, Others, Piece, Subject, read_piece
+from fileserve.web.transfers.pieces import REQUESTS, Backlog, End, Others, Piece, Subject, read_piece
 
 WINDOW_S = 60.0
 FILE = Subject("192.0.2.1", "download", "films/a.mkv", '"tag"', 100)
@@ -226,7 +227,28 @@ def test_what_is_something_else_is_passed_over(values: object) -> None:
 
 def test_pieces_that_are_joined_tell_the_same() -> None:
     one, other = piece(50, 60, at=(1, 3), id="b"), piece(0, 50, at=(0, 2), id="a")
+    assert join([one, other]) == Piece(FILE, ("b", "a"), (0, 3), 0, 0, 60, (Span(0, 60),), End.TAKEN)
+
+
+def test_the_last_requests_are_told() -> None:
+    ledger = Ledger(WINDOW_S)
+    pieces = [replace(piece(one, one + 1), requests=(f"request-{one}",)) for one in range(100)]
+    ledger.take(join(pieces[:50]))
+    for one in pieces[50:]:
+        ledger.take(one)
+    [(transfer, _)] = ledger.end(1)
+    assert transfer.requests == tuple(f"request-{one}" for one in range(100 - REQUESTS, 100))
+    assert len(join(pieces).requests) == REQUESTS
+    assert read_piece(pieces[0].to_json()) == pieces[0]
+    old = pieces[0].to_json()
+    del old["requests"]
+    assert read_piece(old) == replace(pieces[0], requests=())
+
+
+def join(pieces: Sequence[Piece]) -> Piece:
     backlog = Backlog()
-    for ended in (one, other):
+    for ended in pieces:
         backlog.add(ended)
-    assert backlog.take(with_others=False) == [Piece(FILE, ("b", "a"), (0, 3), 0, 0, 60, (Span(0, 60),), End.TAKEN)]
+    [joined] = backlog.take(with_others=False)
+    assert isinstance(joined, Piece)
+    return joined

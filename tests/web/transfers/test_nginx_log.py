@@ -62,7 +62,7 @@ async def end(worker: Worker) -> None:
 def offload(worker: Worker, range_value: str | None = None, name: str = "a.mkv") -> str:
     """Leave a download to nginx, and return the id of it."""
     fields = {"range": range_value} if range_value else {}
-    request = SimpleNamespace(scope={}, name=(name.encode(),), client="192.0.2.1", fields=fields)
+    request = SimpleNamespace(scope={}, name=(name.encode(),), address="192.0.2.1", fields=fields)
     return worker[1].offload(
         plan_download("GET", fields, FILE, boundary="", now_s=1_800_000_000), (request, "download")
     )

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fileserve.semantics.ranges import Span
+from fileserve.web.transfers.counts import TransferCounts
 from fileserve.web.transfers.ledger import Ledger, Outcome
 from fileserve.web.transfers.nginx_log import LONGEST, parse_line
 from fileserve.web.transfers.offloaded import LINES, PATIENCE_S, LogLine, Offload, Offloaded, read_offload
@@ -43,7 +44,7 @@ def parse(values: dict[str, Any]) -> LogLine:
 
 
 def heard(line: LogLine, *waiting: Offload) -> Piece | None:
-    offloaded = Offloaded()
+    offloaded = Offloaded(TransferCounts())
     for one in waiting:
         assert offloaded.add(one) is None
     return offloaded.hear(line)
@@ -85,7 +86,7 @@ def test_what_nginx_gives_back_has_sent_nothing() -> None:
 
 
 def test_a_line_that_comes_before_its_row_waits_for_it() -> None:
-    offloaded = Offloaded()
+    offloaded = Offloaded(TransferCounts())
     assert offloaded.hear(line()) is None
     ended = offloaded.add(offload())
     assert ended is not None
@@ -94,14 +95,14 @@ def test_a_line_that_comes_before_its_row_waits_for_it() -> None:
 
 
 def test_a_line_that_is_read_again_says_nothing_new() -> None:
-    offloaded = Offloaded()
+    offloaded = Offloaded(TransferCounts())
     offloaded.add(offload())
     assert offloaded.hear(line()) is not None
     assert offloaded.hear(line()) is None
 
 
 def test_of_too_many_lines_that_nobody_waits_for_the_oldest_are_forgotten() -> None:
-    offloaded = Offloaded()
+    offloaded = Offloaded(TransferCounts())
     for number in range(LINES + 1):
         offloaded.hear(line(transfer=f"1a2b3c4d5e-n{number:x}"))
     assert offloaded.add(offload(id="1a2b3c4d5e-n0")) is None
@@ -109,7 +110,7 @@ def test_of_too_many_lines_that_nobody_waits_for_the_oldest_are_forgotten() -> N
 
 
 def test_of_too_many_responses_the_oldest_is_given_up() -> None:
-    offloaded = Offloaded(most=2)
+    offloaded = Offloaded(TransferCounts(), most=2)
     assert [offloaded.add(offload(id=f"1a2b3c4d5e-n{number}")) for number in range(2)] == [None, None]
     given_up = offloaded.add(offload(id="1a2b3c4d5e-n2"))
     assert given_up is not None
@@ -117,7 +118,7 @@ def test_of_too_many_responses_the_oldest_is_given_up() -> None:
 
 
 def test_after_a_day_nobody_waits() -> None:
-    offloaded = Offloaded()
+    offloaded = Offloaded(TransferCounts())
     assert offloaded.next_end_s() == math.inf
     offloaded.add(offload(began_s=5.0))
     offloaded.add(offload(began_s=6.0, id="1a2b3c4d5e-n8"))
@@ -128,7 +129,7 @@ def test_after_a_day_nobody_waits() -> None:
 
 
 def test_what_has_ended_otherwise_is_not_waited_for() -> None:
-    offloaded = Offloaded()
+    offloaded = Offloaded(TransferCounts())
     offloaded.add(offload())
     offloaded.add(offload(id="1a2b3c4d5e-n8"))
     offloaded.forget(offload().ended(5, End.LEFT, 1.0))
@@ -224,3 +225,16 @@ def test_whatever_a_line_says_its_piece_keeps_to_the_response(values: dict[str, 
     if piece is not None:
         assert all(20 <= span.start < span.stop <= 100 for span in piece.spans)
         assert 0.0 <= piece.times[1] <= NOW_S
+
+
+def test_ends_are_counted_where_they_are_heard_and_what_nginx_gives_back_where_it_is_sent() -> None:
+    counts = TransferCounts()
+    offloaded = Offloaded(counts, most=1)
+    offloaded.add(offload())
+    offloaded.hear(line())
+    offloaded.add(offload(id="1a2b3c4d5e-n8"))
+    offloaded.hear(parse({"transfer": "1a2b3c4d5e-n8", "returned": 1}))
+    offloaded.add(offload(id="1a2b3c4d5e-n9"))
+    offloaded.add(offload(id="1a2b3c4d5e-na"))
+    ends = {end: count for end, count in counts["download"].ends.items() if count}
+    assert (ends, counts["download"].sent) == ({"taken": 1, "unknown": 1}, 80)

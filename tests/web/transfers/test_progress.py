@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
+from fileserve.records import request_id
 from fileserve.semantics.plan import ResponsePlan, plan_download
 from fileserve.semantics.ranges import Span
 from fileserve.semantics.representation import Representation
 from fileserve.semantics.validators import EntityTag
 from fileserve.web.transfers import pieces, progress
-from fileserve.web.transfers.origins import Origin
+from fileserve.web.transfers.live import Live, Origin
 from fileserve.web.transfers.pieces import Backlog, End, Others, Piece, Subject
-from fileserve.web.transfers.progress import SMALL, Live, Progress, Rhythm
+from fileserve.web.transfers.progress import SMALL, Progress, Rhythm
 
 LENGTH = 1000
 REPRESENTATION = Representation(LENGTH, EntityTag("tag"), 0, "text/plain", "name")
@@ -29,7 +30,7 @@ class Asked:
     told: dict[str, Any] | None = None
     fields: dict[str, str] = field(default_factory=dict)
     name: tuple[bytes, ...] = (b"films", b"a\xff.mkv")
-    client: str | None = "192.0.2.1"
+    address: str | None = "192.0.2.1"
 
     @property
     def scope(self) -> dict[str, Any]:
@@ -149,7 +150,7 @@ def test_a_piece_tells_what_was_taken(
 
 
 def test_a_client_without_an_address_and_a_name_without_components_are_told_too() -> None:
-    asked = Asked(name=(), client=None)
+    asked = Asked(name=(), address=None)
     subject = Live(sent_of(asked), asked.origin, "id").subject
     assert (subject.client, subject.path) == ("unix", "name")
 
@@ -175,6 +176,45 @@ async def test_small_answers_beyond_the_bound_are_counted() -> None:
     await rest(one)
     assert teller.ended[-1] == Others(5, 5 * LENGTH)
     assert sum(isinstance(piece, Others) for piece in teller.ended) == 1
+
+
+async def test_each_end_is_counted_once_also_of_those_that_are_told_together() -> None:
+    asked = Asked(told())
+    one = Progress(Told(), "worker")
+    for _ in range(SMALL + 5):
+        one.note(sent_of(asked), asked.origin)
+    broken = Asked(told(unsent=400, lost="stalled"))
+    one.finish(one.begin(sent_of(broken), (broken, "archive")), End.LEFT)
+    going = Asked(told(unsent=900))
+    one.begin(sent_of(going), going.origin)
+    assert one.under_way()["download"] == (1, 100)
+    one.close()
+    download, archive = one.counts["download"], one.counts["archive"]
+    assert (download.ends["taken"], download.ends["left"], download.sent) == (SMALL + 5, 1, (SMALL + 5) * LENGTH + 100)
+    assert (archive.ends["stalled"], archive.sent) == (1, LENGTH - 400)
+    assert (sum(download.durations), sum(archive.durations)) == (SMALL + 6, 1)
+    assert set(one.under_way().values()) == {(0, 0)}
+
+
+async def test_a_turn_is_of_no_request_and_a_piece_names_its_own() -> None:
+    """What is logged in a turn would else be told of the request that happened to begin it."""
+    seen: list[str] = []
+
+    class Listening(Told):
+        def tell_ended(self, pieces: Sequence[Piece | Others]) -> None:
+            seen.append(request_id.get())
+            super().tell_ended(pieces)
+
+    teller, asked = Listening(), Asked(told())
+    one = Progress(teller, "worker")
+    token = request_id.set("a-request")
+    one.note(sent_of(asked), asked.origin)
+    request_id.reset(token)
+    await rest(one)
+    [piece] = teller.ended
+    assert isinstance(piece, Piece)
+    assert piece.requests == ("a-request",)
+    assert seen == [""]
 
 
 async def test_a_small_answer_waits_for_the_client_to_take_it() -> None:

@@ -1,0 +1,1 @@
+"""What is counted, kept over the lives of workers, and told at ``/metrics``."""

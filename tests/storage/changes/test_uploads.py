@@ -1,0 +1,186 @@
+"""Uploads over several requests, without HTTP: what has arrived stays, digests go on, and time ends what is left."""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from fileserve.storage.changes import uploads as uploads_module
+from fileserve.storage.changes.room import Need
+from fileserve.storage.changes.sessions import Session, Sessions, TooManySessions
+from fileserve.storage.changes.uploads import ResumedFile, Uploads
+from fileserve.storage.errors import Locked, NotFound
+from fileserve.storage.names import Name
+from fileserve.storage.reader import OpenFile
+from fileserve.storage.root import Root
+from tests.pool import settle
+from tests.storage.conftest import Served
+
+NAME: Name = (b"directory", b"new")
+MIB = 1 << 20
+
+
+def take_any(current: OpenFile | None) -> None:
+    """Judge that whatever has the name may be replaced."""
+
+
+@pytest.fixture
+async def uploads(changing_root: Root, tmp_path: Path) -> AsyncIterator[Uploads]:
+    opened = Uploads(changing_root, Sessions(tmp_path / "uploads.sqlite"), 1000)
+    yield opened
+    settle()
+    opened.close()
+
+
+async def begin(uploads: Uploads, length: int | None = 10, most: int = 100, id: str | None = None) -> Session:
+    return await uploads.begin(NAME, Need(length), {}, "client", (most, most), id)
+
+
+async def send(uploads: Uploads, session: Session, *chunks: bytes, is_checked: bool = False) -> ResumedFile:
+    async with uploads.resume(session, Need(session.length), is_checked=is_checked) as staged:
+        for chunk in chunks:
+            await staged.write(bytes(memoryview(chunk)))
+    return staged
+
+
+def hidden_in(served: Served) -> list[Path]:
+    return list(served.path.rglob(".fileserve-*"))
+
+
+async def test_what_has_arrived_stays_whatever_ends_the_request(uploads: Uploads) -> None:
+    session = await begin(uploads, 3 * MIB)
+    staged = await send(uploads, session, b"0123", bytes(MIB))
+    assert (staged.offset, await uploads.offset(session)) == (MIB + 4, MIB + 4)
+    with pytest.raises(TypeError):
+        await send(uploads, session, b"45", None)  # type: ignore[arg-type]
+    assert await uploads.offset(session) == MIB + 6
+    writing = asyncio.Event()
+
+    async def write_for_ever() -> None:
+        async with uploads.resume(session, Need()) as staged:
+            await staged.write(b"67")
+            writing.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.ensure_future(write_for_ever())
+    await writing.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    settle()
+    assert await uploads.offset(session) == MIB + 8
+
+
+async def test_one_request_writes_at_a_time(uploads: Uploads) -> None:
+    session = await begin(uploads)
+    async with uploads.resume(session, Need()):
+        with pytest.raises(Locked):
+            await send(uploads, session)
+        with pytest.raises(Locked):
+            await uploads.end(session)
+    await uploads.end(session)
+
+
+async def test_what_is_to_be_compared_counts_once_it_was(uploads: Uploads) -> None:
+    session = await begin(uploads)
+    await send(uploads, session, b"01")
+    await send(uploads, session, b"23", is_checked=True)
+    assert await uploads.offset(session) == 2
+    digest = hashlib.sha256(b"2345").digest()
+    for content, matches in ((b"xxxx", False), (b"2345", True)):
+        async with uploads.resume(await uploads.find(session.id), Need(10), is_checked=True) as staged:
+            await staged.write(content)
+            await staged.finish()
+            assert await staged.verify("sha256", digest) is matches
+        assert await uploads.offset(session) == (6 if matches else 2)
+
+
+async def test_digests_are_known_when_all_has_come_in_its_order_to_one_process(
+    uploads: Uploads, changing_root: Root, tmp_path: Path
+) -> None:
+    for is_shared in (False, True):
+        session = await begin(uploads)
+        other = Uploads(changing_root, Sessions(tmp_path / "uploads.sqlite"), 1000)
+        for number, content in enumerate((b"0123", b"456", b"789")):
+            await send(other if is_shared and number == 1 else uploads, session, content)
+        async with uploads.resume(session, Need(10)) as staged:
+            digests = await staged.finish()
+        assert (digests is None) == is_shared
+        if digests is not None:
+            assert digests.sha256 == hashlib.sha256(b"0123456789").digest()
+        other.close()
+
+
+async def test_few_sums_are_kept(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads_module, "_MOST_SUMS", 1)
+    first, second = await begin(uploads), await begin(uploads)
+    for session in (first, second):
+        await send(uploads, session, b"0123")
+    for session, is_known in ((first, False), (second, True)):
+        async with uploads.resume(session, Need(10)) as staged:
+            assert (await staged.finish() is not None) is is_known
+
+
+async def test_an_upload_that_has_its_name_is_told_so(uploads: Uploads, changing: Served) -> None:
+    session = await begin(uploads)
+    async with uploads.resume(session, Need(10)) as staged:
+        await staged.write(b"0123456789")
+        await staged.finish()
+        await staged.commit(take_any)
+    assert await uploads.offset(session) == 10  # nobody has noted it yet
+    assert (await uploads.find(session.id)).stored
+    await uploads.end(session)
+    assert (changing.path / "directory" / "new").read_bytes() == b"0123456789"
+
+
+async def test_where_too_many_are_open_nothing_is_left(uploads: Uploads, changing: Served) -> None:
+    await begin(uploads, most=1)
+    with pytest.raises(TooManySessions):
+        await begin(uploads, most=1)
+    assert len(hidden_in(changing)) == 1
+
+
+async def test_of_two_with_one_id_the_second_is_told_to_wait(uploads: Uploads, changing: Served) -> None:
+    assert (await begin(uploads, id="given")).id == "given"
+    with pytest.raises(Locked):
+        await begin(uploads, id="given")
+    assert len(hidden_in(changing)) == 1
+
+
+async def test_parts_become_a_whole(uploads: Uploads) -> None:
+    contents = [os.urandom(MIB + 1), b"", b"end"]
+    parts = []
+    for content in contents:
+        part = await begin(uploads, len(content))
+        await send(uploads, part, content)
+        parts.append(part)
+    whole = await begin(uploads, MIB + 4)
+    await uploads.concatenate(whole, parts, Need(MIB + 4))
+    assert await uploads.offset(whole) == MIB + 4
+    async with uploads.resume(whole, Need()) as staged:
+        assert await staged.verify("sha256", bytes(32)) is False
+
+
+async def test_time_ends_what_nobody_writes_to(changing: Served, changing_root: Root, tmp_path: Path) -> None:
+    uploads = Uploads(changing_root, Sessions(tmp_path / "uploads.sqlite"), -10)
+    left, written = await begin(uploads), await begin(uploads)
+    async with uploads.resume(written, Need()):
+        assert uploads.end_expired() == 1
+    with pytest.raises(NotFound):
+        await uploads.find(left.id)
+    assert (await uploads.find(written.id)).id == written.id
+    assert uploads.end_expired() == 1
+    assert hidden_in(changing) == []
+    uploads.close()
+
+
+async def test_a_hidden_file_is_left_when_no_session_has_it_and_it_is_old(uploads: Uploads) -> None:
+    session = await begin(uploads)
+    hidden = os.fsdecode(session.staged.name[-1])
+    assert not uploads.is_left(hidden, 2000)
+    await uploads.end(session)
+    assert uploads.is_left(hidden, 2000)
+    assert not uploads.is_left(hidden, 500)
