@@ -107,7 +107,7 @@ def free_port() -> int:
 
 
 def accepts(port: int) -> bool:
-    """Return whether somebody listens on a port of 127.0.0.1."""
+    """Tell whether somebody listens on the port of 127.0.0.1."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
     except OSError:
