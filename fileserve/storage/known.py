@@ -1,6 +1,6 @@
 """``Known``: the digests of lately asked files in memory, so that a request for one of them waits for no thread.
 
-That a file's digests are not known is remembered too, for a second: until then they may be found by another process.
+That a file's digests are not known is remembered too, for some seconds: then another process may have found them.
 
 Strategy: a table in the order of use, bounded; the file asked for longest ago goes. One thread uses it.
 
@@ -18,7 +18,7 @@ from fileserve.storage.index import Digests, Identity
 __all__ = ["UNKNOWN", "Known", "Unknown"]
 
 _FILES = 4096
-_MISS_S = 1.0
+_MISS_S = 5.0
 
 
 class Unknown(Enum):

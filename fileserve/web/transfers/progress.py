@@ -50,7 +50,7 @@ class Rhythm:
 
 
 WATCHED = Rhythm(0.05, under_way=5, ended=1, counted=20)
-UNWATCHED = Rhythm(0.25, under_way=8, ended=4, counted=4)
+UNWATCHED = Rhythm(0.25, under_way=8, ended=8, counted=8)
 
 
 class Progress:
