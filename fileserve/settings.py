@@ -46,6 +46,7 @@ _ACCOUNT = re.compile(
     r"[^:\s]+:\$argon2(?:id|i|d)\$v=(?:16|19)\$m=([1-9][0-9]*),t=([1-9][0-9]*),p=([1-9][0-9]*)"
     r"\$([A-Za-z0-9+/]{11,})\$([A-Za-z0-9+/]{16,})"
 )
+_LOCATION = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+/")
 # Policy: whoever guesses passwords has the server compare two at once, so no hash may ask for more.
 _PASSWORD_KIB, _PASSWORD_PASSES, _PASSWORD_LANES = 1024 * KIB, 100, 64
 OWN_PATHS = (
@@ -140,6 +141,20 @@ def _check_proxies(value: str) -> str:
     for proxy in filter(None, value.split(",")):
         if proxy.strip() != "unix:":
             ip_network(proxy.strip(), strict=False)
+    return value
+
+
+def _check_accel(value: str, info: ValidationInfo) -> str:
+    if value and (not _LOCATION.fullmatch(value) or value.split("/")[1] in OWN_PATHS):
+        raise ValueError("it begins and ends with a slash, and like no address of fileserve's own: /_files/")
+    if value and not info.data.get("trusted_proxies"):
+        raise ValueError("this goes with --trusted-proxies, which says where that nginx is")
+    return value
+
+
+def _check_accel_log(value: Path | None, info: ValidationInfo) -> Path | None:
+    if value is not None and not info.data.get("accel_redirect"):
+        raise ValueError("this goes with --accel-redirect")
     return value
 
 
@@ -387,6 +402,14 @@ class Settings(BaseSettings):
         "",
         description="Addresses and networks whose X-Forwarded-For and X-Request-ID count, separated by commas; "
         "unix: for --uds.",
+    )
+    accel_redirect: Annotated[str, AfterValidator(_check_accel)] = Field(
+        "",
+        description="Location of nginx that sends files for this server, such as /_files/; nginx/fileserve-accel.conf "
+        "has it. Only what a trusted proxy asks for is left to it.",
+    )
+    accel_log: Annotated[Path | None, AfterValidator(_check_accel_log)] = Field(
+        None, description="Log of that nginx of what it has sent; from it transfers know how that has ended."
     )
     retry_after: int = Field(5, ge=0, description="Seconds that Retry-After asks for when a limit is reached.")
     drain_notice: float = Field(

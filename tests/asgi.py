@@ -39,6 +39,7 @@ class Client:
     state: Mapping[str, Any]
     root_path: str = ""
     zero_copy: bool = False
+    is_proxied: bool = False
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def get(self, path: str, fields: Mapping[str, str] | None = None, **options: Any) -> Answer:
@@ -107,7 +108,9 @@ class Client:
             "server": ("127.0.0.1", 80),
             "client": ("127.0.0.1", 1),
             "state": dict(self.state),
-            "extensions": {"fileserve": {"now_ns": time.time_ns, "leaving": self.leaving}}
+            "extensions": {
+                "fileserve": {"now_ns": time.time_ns, "leaving": self.leaving, "is_proxied": self.is_proxied}
+            }
             | ({ZERO_COPY: {}} if self.zero_copy else {}),
         }
 

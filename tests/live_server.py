@@ -120,6 +120,7 @@ def transfer(id: str, **given: Any) -> dict[str, Any]:
         "rate": 52_428_800.0,
         "left_s": 10.2,
         "connections": 1,
+        "offloaded": 0,
         "began": 1_790_000_000.0,
         "from": 0,
         "outcome": None,

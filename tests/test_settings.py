@@ -83,6 +83,10 @@ def test_broken_toml_names_the_file(folder: Path) -> None:
         pytest.param("writable", [""], "--writable", id="no_folder"),
         pytest.param("private", True, "--private", id="private_without_credentials"),
         pytest.param("replace", True, "--replace", id="replace_without_upload"),
+        pytest.param("accel_redirect", "/_files/", "--accel-redirect", id="accel_without_a_trusted_proxy"),
+        pytest.param("accel_redirect", "_files", "--accel-redirect", id="accel_that_is_no_location"),
+        pytest.param("accel_redirect", "/download/", "--accel-redirect", id="accel_that_is_an_address"),
+        pytest.param("accel_log", "/var/log/nginx/fileserve-accel.log", "--accel-log", id="log_of_nobody"),
         pytest.param("cache_control", "no-cache\r\nx: y", "--cache-control", id="field_injection"),
     ],
 )

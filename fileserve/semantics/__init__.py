@@ -16,6 +16,7 @@ module              what it knows                                               
 ``digest``          digests in fields and as lines of ``sha256sum``                RFC 9530, RFC 3230
 ``metalink``        a file's size, digests and address as a Metalink               RFC 5854
 ``plan``            all of it together: method + fields + representation → plan    RFC 9110 §15.3, §15.4.5, §15.5
+``offload``         which plans a proxy would answer alike that sends the file itself
 ==================  =============================================================  =========================
 
 Fields are ``Mapping[str, str]`` with lower-case names, as ``fields.combine_fields`` makes them. Choices that a standard

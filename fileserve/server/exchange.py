@@ -150,6 +150,7 @@ class Exchange:
             "hang_up": self._hang_up,
             "leaving": connection.edge.leaving,
             "draining": connection.edge.draining,
+            "is_proxied": connection.is_proxied,
         }
         return {"fileserve": own} if connection.wire.sender is None else {"fileserve": own, ZEROCOPYSEND: {}}
 

@@ -12,6 +12,7 @@ and ``scope["extensions"]["fileserve"]`` with these entries:
 - ``hang_up``: a callable; ends the connection as if the client had left it
 - ``leaving``: an `asyncio.Event`, set when balancers should turn away; each connection ends after its response
 - ``draining``: an `asyncio.Event`, set when the server has begun to shut down; streams end themselves then
+- ``is_proxied``: whether the peer is a trusted proxy, whatever it says of its client
 - ``request_id``: what the request is called in logs: by the X-Request-ID of a trusted proxy, else by us
 
 Where the peer is a trusted proxy, ``client`` and ``scheme`` of the scope are those that it forwards, and its
@@ -59,6 +60,7 @@ class Protocol(Intake):
         app_state.setdefault(COUNTS, self.edge.counts)
         self.wire: Wire = None  # type: ignore[assignment]  # until the connection is made
         self.ticket: Ticket | None = None
+        self.is_proxied = False  # until it is known who the peer is
         self._untaken = 0  # of the last answer, when the idle time was over
         if self.limits.keep_alive_s is not None:
             self.timeout_keep_alive = self.limits.keep_alive_s  # type: ignore[assignment]  # may be a fraction
@@ -84,7 +86,9 @@ class Protocol(Intake):
         if self.zero_copy and self.scheme == "http":
             self.wire.offer_zero_copy()
         self.edge.stalls.add(self)
-        admitted = self.edge.admit_connection(self.client[0] if self.client else None)
+        peer = self.client[0] if self.client else None
+        self.is_proxied = bool(self.limits.trusted_proxies) and self.edge.proxies.trust(peer)
+        admitted = self.edge.admit_connection(peer)
         if isinstance(admitted, Refusal):
             self.refuse(admitted)
         else:
@@ -180,7 +184,7 @@ class Protocol(Intake):
         Leans on uvicorn to start every request here, a pipelined one when it is its turn.
         """
         ticket = given_id = None
-        if self.limits.trusted_proxies:
+        if self.is_proxied:
             given_id = self.edge.proxies.resolve(cycle.scope)
         if self.limits.transfers_per_client is not None:
             client = cycle.scope["client"]

@@ -39,6 +39,8 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK
 # for a race.
 _UNDECIDED = frozenset((errno.EXDEV, errno.ELOOP, errno.EAGAIN))
 
+_DELETED = b" (deleted)"  # how Linux ends the path of a file without a name; a name may end so, too
+
 T = TypeVar("T")
 
 
@@ -150,6 +152,20 @@ class Root:
         """Return the status of *name*, whatever it is, links followed. Blocks; for a thread."""
         check_name(name, self.hidden)
         return self._stat(name)
+
+    def resolved(self, opened: OpenFile) -> Name | None:
+        """Return by which name, without links, *opened* is beneath the root now.
+
+        ``None``: it has none any more, the root has been moved, or the system does not tell (only Linux does).
+        """
+        try:
+            path = os.readlink(b"/proc/self/fd/%d" % opened.fd)  # the kernel has it; no disk is asked
+        except OSError:
+            return None
+        components, root = _components(path), self._anchors[0]
+        if components[: len(root)] != root or path.endswith(_DELETED):
+            return None
+        return components[len(root) :]
 
     def _list(self, name: Name, sort: SortKey, descending: bool, offset: int, limit: int) -> Listing:
         fd = self._open_beneath(name, _DIRECTORY)

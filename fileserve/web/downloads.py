@@ -11,6 +11,7 @@ from fileserve.web.delivery import deliver, disposition_of
 from fileserve.web.describe import describe
 from fileserve.web.digests.integrity import add_content_digest, integrity_fields
 from fileserve.web.digests.sidecars import sidecar
+from fileserve.web.offload import offloaded
 from fileserve.web.plain import plain_download
 from fileserve.web.problems import Problem
 from fileserve.web.routes import NameRequest
@@ -30,7 +31,7 @@ async def download(request: NameRequest) -> ASGIApp:
     try:
         plain = plain_download(request, opened)
         if plain is not None:
-            return plain
+            return offloaded(request, opened, plain)
         also = await integrity_fields(request, opened)
         representation = describe(opened, request.name, request.site.settings, request.now_ns)
     except BaseException:
@@ -39,7 +40,7 @@ async def download(request: NameRequest) -> ASGIApp:
     transfer = deliver(request, opened, representation, disposition=disposition, also=also)
     if "want-content-digest" in request.fields:
         await add_content_digest(request, transfer)
-    return transfer
+    return offloaded(request, opened, transfer)
 
 
 async def _open(request: NameRequest) -> OpenFile:

@@ -71,7 +71,7 @@ async def open_site(settings: Settings, state: Mapping[str, Any]) -> AsyncIterat
         portable=settings.etag == "portable",
     )
     summing = Summing(root, checksums)
-    tracking = Tracking(bus, settings.resume_window)
+    tracking = Tracking(bus, settings.resume_window, settings.accel_log)
     credentials = Credentials(settings.auth, settings.token)
     changes = Changes(root, within=_writable(settings))
     concatenations = JointWork[dict[str, str]]()

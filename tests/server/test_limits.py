@@ -250,12 +250,12 @@ def test_a_request_that_is_dropped_before_it_begins_takes_no_place(loop: str) ->
 
 def test_the_scope_has_the_client_and_scheme_that_a_trusted_proxy_forwards(loop: str) -> None:
     async def app(scope: Any, receive: Any, send: Send) -> None:
-        content = f"{scope['client'][0]} {scope['scheme']}".encode()
+        content = f"{scope['client'][0]} {scope['scheme']} {scope['extensions']['fileserve']['is_proxied']}".encode()
         await send(start(len(content)))
         await send(body(content))
 
     fields = ("X-Forwarded-For: 9.9.9.9, 2001:db8::1", "X-Forwarded-Proto: https")
-    for trusted, seen in [((), b"127.0.0.1 http"), (("127.0.0.1",), b"2001:db8::1 https")]:
+    for trusted, seen in [((), b"127.0.0.1 http False"), (("127.0.0.1",), b"2001:db8::1 https True")]:
         limits = Limits(trusted_proxies=trusted)
         with serving(app, loop, limits, proxy_headers=False) as served, served.connect() as client:
             assert client.get("/", *fields).response().content == seen

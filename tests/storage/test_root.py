@@ -248,3 +248,57 @@ async def test_a_closed_root_opens_nothing(served_root: Served, open_root: OpenR
     root.close()
     with pytest.raises(ValueError, match="closed"):
         await root.open((b"plain.txt",))
+
+
+@pytest.mark.parametrize("name", AWKWARD.values(), ids=AWKWARD.keys())
+async def test_an_open_file_has_the_name_that_it_was_asked_by(root: Root, name: bytes) -> None:
+    assert await resolved(root, (name,)) == (name,)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        pytest.param("directory/link-back", "plain.txt", id="link"),
+        pytest.param("link-root-absolute/link-directory/link-back", "plain.txt", id="links_on_the_way"),
+        pytest.param("link-absolute", "directory/inner.txt", id="absolute_link"),
+        pytest.param("link-hidden", ".git/config", id="link_to_a_hidden_file"),
+    ],
+)
+async def test_of_a_link_it_is_the_name_that_it_leads_to(root: Root, path: str, expected: str) -> None:
+    assert await resolved(root, name_of(path)) == name_of(expected)
+
+
+async def test_the_name_is_that_of_now(changing: Served, changing_root: Root) -> None:
+    opened = await changing_root.open((b"plain.txt",))
+    try:
+        (changing.path / "plain.txt").rename(changing.path / "renamed.txt")
+        assert changing_root.resolved(opened) == (b"renamed.txt",)
+        (changing.path / "renamed.txt").rename(changing.outside / "renamed.txt")
+        assert changing_root.resolved(opened) is None
+        (changing.outside / "renamed.txt").rename(f"{changing.path}-sibling/renamed.txt")
+        assert changing_root.resolved(opened) is None
+        Path(f"{changing.path}-sibling/renamed.txt").unlink()
+        assert changing_root.resolved(opened) is None
+    finally:
+        opened.close()
+
+
+async def test_a_deleted_file_has_no_name(changing: Served, changing_root: Root) -> None:
+    changing.write(b"plain.txt (deleted)", b"another")
+    opened = await changing_root.open((b"plain.txt",))
+    (changing.path / "plain.txt").unlink()
+    assert changing_root.resolved(opened) is None
+    opened.close()
+
+
+async def test_beneath_a_root_that_was_moved_nothing_has_a_name(changing: Served, changing_root: Root) -> None:
+    changing.path.rename(changing.path.parent / "moved")
+    assert await resolved(changing_root, (b"plain.txt",)) is None
+
+
+async def resolved(root: Root, name: Name) -> Name | None:
+    opened = await root.open(name)
+    try:
+        return root.resolved(opened)
+    finally:
+        opened.close()

@@ -66,12 +66,20 @@ def test_a_transfer_shows_up_moves_and_ends(live: Page, stage: Stage) -> None:
     expect(live.get_by_role("status")).to_have_text("films/a.mkv: complete.")
 
 
-@pytest.mark.parametrize("outcome", ["aborted", "stalled", "failed", "expired"])
+@pytest.mark.parametrize("outcome", ["aborted", "stalled", "failed", "expired", "unknown"])
 def test_an_end_that_is_none_says_how_far_it_came(outcome: str, live: Page, stage: Stage) -> None:
     stage.tell(told(transfer("a", covered=2**28, outcome=outcome), "transfers:finished"))
     row = live.locator("#ended tr")
     for text in (outcome, "25 %", "256 MiB of 1 GiB", "in 10 s"):
         expect(row).to_contain_text(text)
+
+
+def test_of_what_nginx_sends_no_progress_is_claimed(live: Page, stage: Stage) -> None:
+    stage.tell(told(transfer("a", covered=0, connections=2, offloaded=2, rate=0.0, left_s=None), "transfers:started"))
+    row = live.locator("#under-way tr")
+    expect(row).to_contain_text("2 connections")
+    expect(row).to_contain_text("sent by nginx")
+    expect(row).not_to_contain_text("B/s")
 
 
 def test_a_snapshot_replaces_what_was_under_way_and_doubles_nothing(live: Page, stage: Stage) -> None:

@@ -118,6 +118,8 @@ class Configuration:
     """By case, where nginx answers before it asks."""
     left_out: Mapping[int, frozenset[str]] = field(default_factory=dict)
     """By status, fields that nginx does not send; with "content", it sends a page of its own."""
+    reads_files: bool = False
+    """Whether nginx sends the files itself."""
 
 
 CONFIGURATIONS = [
@@ -131,12 +133,13 @@ CONFIGURATIONS = [
             | {"content-disposition", "cache-control", "x-content-type-options", "repr-digest", "link"},
         },
     ),
+    Configuration("fileserve-accel.conf", {"broken_escape": 400}, reads_files=True),
 ]
 
 
 @pytest.fixture(scope="module")
-def direct(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a fileserve that is alone, with the files of the table."""
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of the table."""
     root = tmp_path_factory.mktemp("root")
     (root / "folder").mkdir()
     contents = {
@@ -154,7 +157,14 @@ def direct(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     Path(os.fsdecode(bytes(root) + b"/not-utf8-\xff")).write_bytes(b"bytes")
     for path in root.rglob("*"):
         os.utime(path, (MODIFIED_S, MODIFIED_S))
-    with serving(root, "--trusted-proxies", "127.0.0.1", "--keep-alive", "300") as server:
+    return root
+
+
+@pytest.fixture(scope="module")
+def direct(root: Path) -> Iterator[str]:
+    """The URL of a fileserve that is alone."""
+    options = ("--trusted-proxies", "127.0.0.1", "--keep-alive", "300", "--accel-redirect", "/_files/")
+    with serving(root, *options) as server:
         for name in ("ten.txt", "long"):
             strong_etag(f"{server.url}/download/{name}")
             urllib.request.urlopen(f"{server.url}/checksum/{name}").read()  # known digests stand in later answers
@@ -162,9 +172,10 @@ def direct(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module", params=CONFIGURATIONS, ids=lambda configuration: configuration.name)
-def proxied(request: pytest.FixtureRequest, direct: str) -> Iterator[tuple[Configuration, str]]:
+def proxied(request: pytest.FixtureRequest, direct: str, root: Path) -> Iterator[tuple[Configuration, str]]:
     """A configuration, and the URL of an nginx that runs with it."""
-    with nginx(request.param.name, direct) as proxy:
+    changes = {"/srv/files/": f"{root}/"} if request.param.reads_files else {}
+    with nginx(request.param.name, direct, changes=changes) as proxy:
         yield request.param, proxy.url
         assert proxy.spooled() == []
 

@@ -36,7 +36,7 @@ COUNTERS = (
         "ends",
         "transfers_finished",
         "Responses with content that have ended: taken whole by the client's kernel, left by the client, stalled (it "
-        "took nothing), failed (the content changed or could not be read).",
+        "took nothing), failed (the content changed or could not be read), unknown (nginx sent it and never said).",
         ("route", "end"),
     ),
     Family(
@@ -49,7 +49,7 @@ COUNTERS = (
         "outcomes",
         "logical_transfers_finished",
         "Downloads that have ended, each with all responses to one client: complete, aborted, "
-        "stalled, failed, expired.",
+        "stalled, failed, expired, unknown.",
         ("outcome",),
     ),
     Family(

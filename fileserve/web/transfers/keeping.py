@@ -1,8 +1,8 @@
 """``Keeper``: the one worker that folds all pieces into logical transfers, shows them, and records how each ended.
 
-Pieces come as rows of the bus, from all workers; what is under way, as reports. A logical transfer that has ended
-becomes one row of the topic ``transfers`` and one log record. While somebody watches, all of them are shown four
-times a second, less often where they are many: of two hundred, nobody has to read more a second than of fifty.
+Pieces come as rows of the bus, from all workers; what is under way, as reports; and what nginx sends, as a row when it
+is left to it, and as a line of nginx's log when that has ended. A logical transfer that has ended becomes one row of
+the topic ``transfers`` and one log record.
 
 Only the elected worker keeps. One that takes over folds the rows that are still there, and goes on with what has no end
 among them; that is also how a server goes on after a restart.
@@ -14,60 +14,54 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
 
 from fileserve.storage.errors import Unreadable
-from fileserve.web.transfers.ledger import Ledger, LogicalTransfer, Outcome, State
-from fileserve.web.transfers.pieces import Others, Piece, Subject, read_piece
+from fileserve.web.transfers.ledger import Ledger, Outcome
+from fileserve.web.transfers.offloaded import LogLine, Offloaded, read_offload
+from fileserve.web.transfers.pieces import Others, Piece, read_piece
+from fileserve.web.transfers.telling import Show, Showing, subject_in, told_of_end
 from fileserve.web.workers.bus import Bus, Row, RowsForgotten
 from fileserve.web.workers.subscriptions import Subscription
 
-__all__ = ["ENDED", "PIECES", "WATCH_S", "Keeper", "Show"]
+__all__ = ["ENDED", "OFFLOADED", "PIECES", "Keeper"]
 
-PIECES, ENDED = "pieces", "transfers"  # topics of the bus
+PIECES, OFFLOADED, ENDED = "pieces", "offloaded", "transfers"  # topics of the bus
 ELECTION_S = 0.5
-PACE_S = 0.25
-WATCH_S = 3.0  # who watches says so more often than this
-AT_PACE = 50  # logical transfers that are shown at the full pace
-SLOWEST_S = 2.0
 RETRY_S = 1.0
 READ = 500
 ALL = 1_000_000
-RANGES = 16  # told of where an incomplete one got to
-
-Show = Callable[[Sequence[tuple[str, str]]], None]  # takes the ids and the JSON of all logical transfers
 
 log = logging.getLogger("fileserve.transfers")
 
 
-@dataclass(slots=True)
-class Watch:
-    """Until when somebody watches, and when all is shown next, in seconds of the monotonic clock."""
-
-    until_s: float = -math.inf
-    show_at_s: float = -math.inf
-
-
 class Keeper:
-    """What the elected worker does. *window_s* is `Ledger`'s; *show* is called while somebody watches."""
+    """What the elected worker does. *window_s* is `Ledger`'s; *show* is `Showing`'s."""
 
-    def __init__(self, bus: Bus, worker: str, window_s: float, show: Show) -> None:
+    def __init__(self, bus: Bus, worker: str, window_s: float, show: Show, offloaded: Offloaded) -> None:
         self._bus = bus
         self._worker = worker
-        self._show = show
+        self._showing = Showing(show)
         self._ledger = Ledger(window_s)
+        self._offloaded = offloaded
         self._row = 0
-        self._news: Subscription | None = None  # while this worker is the one
-        self._watch = Watch()
+        self._elected: asyncio.Future[Subscription] = asyncio.get_running_loop().create_future()
         self.ended = Counter({outcome.value: 0 for outcome in Outcome})  # in this worker, while it is the one
+
+    @property
+    def _news(self) -> Subscription | None:
+        """The rows to come, while this worker is the one."""
+        return self._elected.result() if self._elected.done() else None
+
+    async def elected(self) -> None:
+        """Return when this worker has begun to keep."""
+        await asyncio.shield(self._elected)
 
     @property
     def is_watched(self) -> bool:
         """Whether anybody has said so lately."""
-        return time.monotonic() < self._watch.until_s
+        return self._showing.is_watched
 
     @property
     def kept(self) -> int:
@@ -76,9 +70,7 @@ class Keeper:
 
     def watch(self) -> None:
         """Show for a while."""
-        was_watched, self._watch.until_s = self.is_watched, time.monotonic() + WATCH_S
-        if not was_watched and self._news is not None:
-            self._watch.show_at_s = time.monotonic()
+        if self._showing.watch() and self._news is not None:
             self._news.tell(None)
 
     def take(self, pieces: Sequence[Piece | Others]) -> bool:
@@ -102,13 +94,17 @@ class Keeper:
             self._ledger.report(worker, pieces, self._now_s())
             self._news.tell(None)
 
+    def hear(self, lines: Sequence[LogLine]) -> None:
+        """Take what nginx has logged of what it has sent."""
+        self._end_offloaded([piece for line in lines if (piece := self._offloaded.hear(line)) is not None])
+
     async def run(self) -> None:
         """Wait to be elected, and keep."""
         while not self._bus.is_elected:  # noqa: ASYNC110  the bus tells only who asks
             await asyncio.sleep(ELECTION_S)
-        with self._bus.subscribe(PIECES) as news:
+        with self._bus.subscribe(PIECES, OFFLOADED) as news:
             await self._begin()
-            self._news = news
+            self._elected.set_result(news)
             while True:
                 try:
                     await self._keep()
@@ -121,27 +117,34 @@ class Keeper:
 
     async def _keep(self) -> None:
         await self._read()
+        self._end_offloaded(list(self._offloaded.expire(self._now_s())))
         self._tell_ended()
-        if self.is_watched and time.monotonic() >= self._watch.show_at_s:
-            self._show_all()
+        self._showing.show(self._ledger.states(self._now_s()))
 
     async def _begin(self) -> None:
         """Fold what is kept."""
         try:
+            offloaded = await self._bus.last(OFFLOADED, ALL)
             rows = [*await self._bus.last(PIECES, ALL), *await self._bus.last(ENDED, ALL)]
+            await self._bus.after(0, (ENDED,), 1)
+        except RowsForgotten as forgotten:  # whether what began before has ended is not known any more
+            self._row = forgotten.row
+            offloaded = [row for row in offloaded if row.id > forgotten.row]
         except Unreadable:
             return
-        for row in sorted(rows, key=lambda row: row.id):
-            if row.topic == PIECES:
+        for row in sorted((*rows, *offloaded), key=lambda row: row.id):
+            if row.topic != ENDED:
                 self._take(row)
-            elif (subject := _subject_of(row)) is not None:
+            elif (subject := subject_in(row.data)) is not None:
                 self._ledger.close(subject)
+                self._offloaded.forget_all_of(subject)
+        self._report_offloaded()
 
     async def _read(self) -> None:
         """Fold the rows that are there by now."""
         while True:
             try:
-                rows = await self._bus.after(self._row, (PIECES,), READ)
+                rows = await self._bus.after(self._row, (PIECES, OFFLOADED), READ)
             except RowsForgotten as forgotten:
                 self._row = forgotten.row
                 continue
@@ -150,6 +153,8 @@ class Keeper:
                 continue
             for row in rows:
                 self._take(row)
+            if any(row.topic == OFFLOADED for row in rows):
+                self._report_offloaded()
             if len(rows) < READ:
                 return
 
@@ -157,11 +162,24 @@ class Keeper:
         self._row = max(self._row, row.id)
         with suppress(ValueError):  # of another version
             values = json.loads(row.data)
-            if self._news is None or values.get("kept") != self._worker:
+            if row.topic == OFFLOADED:
+                offload = read_offload(values)
+                ended = self._offloaded.add(offload) if offload is not None else None
+                self._end_offloaded([ended] if ended is not None else [])
+            elif self._news is None or values.get("kept") != self._worker:
                 self._fold(read_piece(values))
+
+    def _end_offloaded(self, pieces: Sequence[Piece]) -> None:
+        if pieces and not self.take(pieces):
+            for piece in pieces:
+                self._fold(piece)
+
+    def _report_offloaded(self) -> None:
+        self._ledger.report(OFFLOADED, self._offloaded, math.inf)
 
     def _fold(self, piece: Piece | Others | None) -> None:
         if isinstance(piece, Piece):
+            self._offloaded.forget(piece)
             self._now_s()
             self._ledger.take(piece)
         elif piece is not None:
@@ -169,9 +187,7 @@ class Keeper:
 
     def _tell_ended(self) -> None:
         for transfer, outcome in self._ledger.end(self._now_s()):
-            told = told_of(transfer, transfer.state((), transfer.last[0]), outcome)
-            subject = transfer.subject
-            told |= {"etag": subject.etag, "ranges": list(_ranges(transfer)), "requests": list(transfer.requests)}
+            told, subject = told_of_end(transfer, outcome), transfer.subject
             self.ended[outcome.value] += 1
             self._bus.append(ENDED, json.dumps(told))
             what = (subject.client, subject.route, subject.path, outcome.value, told["sent"], told["seconds"])
@@ -181,14 +197,6 @@ class Keeper:
             log.info("%d more responses, of too many transfers at once", self._ledger.refused)
             self._ledger.refused = 0
 
-    def _show_all(self) -> None:
-        states = [(transfer.id, json.dumps(told_of(transfer, state))) for transfer, state in self._states()]
-        self._watch.show_at_s = time.monotonic() + min(PACE_S * max(1, len(states) / AT_PACE), SLOWEST_S)
-        self._show(states)
-
-    def _states(self) -> Iterator[tuple[LogicalTransfer, State]]:
-        return self._ledger.states(self._now_s())
-
     def _now_s(self) -> float:
         """Return what time it is. The ledger is told first: the times of what it is told next are of this clock."""
         now_s = time.time()
@@ -197,47 +205,6 @@ class Keeper:
 
     def _pause_s(self) -> float | None:
         """Return how long there is nothing to do, if nothing happens; ``None``: for ever."""
-        pause_s = self._ledger.next_end_s() - self._now_s()
-        if self.is_watched:
-            pause_s = min(pause_s, self._watch.show_at_s - time.monotonic())
+        pause_s = min(self._ledger.next_end_s(), self._offloaded.next_end_s()) - self._now_s()
+        pause_s = min(pause_s, self._showing.pause_s())
         return max(0.01, pause_s) if pause_s < math.inf else None
-
-
-def told_of(transfer: LogicalTransfer, state: State, outcome: Outcome | None = None) -> dict[str, Any]:
-    """Return what is told of a logical transfer."""
-    subject, covered = transfer.subject, state.coverage.covered
-    left_s = (subject.length - covered) / state.rate if state.rate else None
-    now_s = time.time() if state.connections else transfer.last[0]
-    passed_s = max(0.0, now_s - transfer.began_s)
-    mean = state.sent / passed_s if passed_s else 0.0
-    return {
-        "id": transfer.id,
-        "client": subject.client,
-        "path": subject.path,
-        "route": subject.route,
-        "length": subject.length,
-        "sent": state.sent,
-        "covered": covered,
-        "share": round(covered / subject.length, 4),
-        "rate": round(state.rate if outcome is None else mean, 1),
-        "left_s": round(left_s, 1) if left_s is not None and outcome is None else None,
-        "connections": state.connections,
-        "began": round(transfer.began_s, 3),
-        "from": transfer.first,
-        "outcome": outcome.value if outcome is not None else None,
-        "seconds": round(passed_s, 3),
-    }
-
-
-def _ranges(transfer: LogicalTransfer) -> Iterator[str]:
-    """Yield the first of the ranges that are covered, as a Range field writes them."""
-    for span in transfer.coverage.spans[:RANGES]:
-        yield f"{span.start}-{span.stop - 1}"
-
-
-def _subject_of(row: Row) -> Subject | None:
-    try:
-        told = json.loads(row.data)
-        return Subject(told["client"], told["route"], told["path"], told["etag"], told["length"])
-    except (json.JSONDecodeError, KeyError, TypeError):
-        return None

@@ -40,6 +40,7 @@ class Outcome(Enum):
     STALLED = "stalled"
     FAILED = "failed"
     EXPIRED = "expired"  # each response was taken, and the rest was never asked for
+    UNKNOWN = "unknown"  # a proxy has sent it, and never said how that ended
 
 
 _OUTCOMES = {
@@ -47,6 +48,7 @@ _OUTCOMES = {
     End.LEFT: Outcome.ABORTED,
     End.STALLED: Outcome.STALLED,
     End.FAILED: Outcome.FAILED,
+    End.UNKNOWN: Outcome.UNKNOWN,
 }
 
 
@@ -75,6 +77,7 @@ class State:
     sent: int
     coverage: Coverage
     connections: int
+    offloaded: int  # of the connections: of those it is not known how far they are
     rate: float
 
 
@@ -105,7 +108,8 @@ class LogicalTransfer:
                 coverage.add(span)
         sent = self.sent + sum(piece.sent for piece in under_way)
         rate = self.pace.step(sent, now_s)
-        return State(sent, coverage, len(under_way), rate if under_way else 0.0)
+        offloaded = sum(piece.is_offloaded for piece in under_way)
+        return State(sent, coverage, len(under_way), offloaded, rate if under_way and not offloaded else 0.0)
 
     def add(self, piece: Piece) -> None:
         """Take in a piece that has ended."""
@@ -175,7 +179,10 @@ class Ledger:
             transfer.add(piece)
 
     def report(self, worker: str, pieces: Iterable[Piece], now_s: float) -> None:
-        """Take the pieces under way in *worker*, each with one id, in place of those that it reported before."""
+        """Take the pieces under way in *worker*, each with one id, in place of those that it reported before.
+
+        At *now_s* it was alive; with infinity, it is taken to be so for ever.
+        """
         self._reports.pop(worker, None)
         reported = {piece.ids[0]: piece for piece in pieces}
         if reported:

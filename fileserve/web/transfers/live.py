@@ -20,7 +20,7 @@ from fileserve.storage.names import Name, display_name
 from fileserve.web.transfers.account import Account, Handed
 from fileserve.web.transfers.pieces import End, Piece, Subject
 
-__all__ = ["Live", "Origin", "Request", "Sent"]
+__all__ = ["Live", "Origin", "Request", "Sent", "begun"]
 
 UNIX = "unix"  # what a client without an address is called
 
@@ -60,17 +60,14 @@ class Live:
     __slots__ = ("_segments", "account", "began_s", "ended_s", "floor", "id", "is_told", "request", "subject")
 
     def __init__(self, sent: Sent, origin: Origin, id: str) -> None:
-        (request, route), plan = origin, sent.plan
-        assert plan.representation is not None, "a response without content is no transfer"
+        request, plan = origin[0], sent.plan
         self.id = id
         self.request = request_id.get()
         self.account = Account(request.scope, sent, plan.content_length)
         self.began_s = time.time()
         self.ended_s: float | None = None  # unless its last bytes took longer, which shows in the next turn
-        self.subject = _subject(
-            request.scope.get("fileserve.user") or request.address or UNIX, route, request.name, plan.representation
-        )
-        self.floor = _first(plan.segments) if plan.status == 206 and goes_on(request.fields.get("range")) else 0
+        self.subject = _subject_of(origin, plan)
+        self.floor = _floor_of(origin, plan)
         self.is_told = False
         self._segments = plan.segments
 
@@ -81,6 +78,25 @@ class Live:
         first, spans = _first(self._segments), tuple(taken_spans(self._segments, taken))
         requests = (self.request,) if self.request else ()
         return Piece(self.subject, ids, (self.began_s, now_s), first, self.floor, taken, spans, end, requests)
+
+
+def begun(plan: ResponsePlan, origin: Origin, id: str, now_s: float) -> Piece:
+    """Return the piece of a response that others send, when it begins: nothing is known of it before it ends."""
+    subject, floor, first = _subject_of(origin, plan), _floor_of(origin, plan), _first(plan.segments)
+    requests = (request_id.get(),) if request_id.get() else ()
+    return Piece(subject, (id,), (now_s, now_s), first, floor, 0, (), requests=requests, is_offloaded=True)
+
+
+def _subject_of(origin: Origin, plan: ResponsePlan) -> Subject:
+    request, route = origin
+    assert plan.representation is not None, "a response without content is no transfer"
+    client = request.scope.get("fileserve.user") or request.address or UNIX
+    return _subject(client, route, request.name, plan.representation)
+
+
+def _floor_of(origin: Origin, plan: ResponsePlan) -> int:
+    resumes = plan.status == 206 and goes_on(origin[0].fields.get("range"))
+    return _first(plan.segments) if resumes else 0
 
 
 @lru_cache(maxsize=1024)

@@ -26,6 +26,7 @@ class End(Enum):
     LEFT = "left"
     STALLED = "stalled"
     FAILED = "failed"  # the content changed, or could not be read
+    UNKNOWN = "unknown"  # it was sent by somebody else, who never said
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Piece:
 
     *first* is the first byte that was asked for. *floor* is the byte from which on the client wants everything: *first*
     where it went on with an earlier download, else 0. *ids* are those of the responses. Times are seconds since 1970.
+    Of one under way that *is_offloaded*, sent by a proxy, nothing more is known.
     """
 
     subject: Subject
@@ -56,6 +58,7 @@ class Piece:
     spans: tuple[Span, ...]
     end: End | None = None  # None: it is under way
     requests: tuple[str, ...] = ()  # the last of the requests that it is of, by their ids
+    is_offloaded: bool = False  # which is not told: who keeps the piece knows it
 
     def to_json(self) -> dict[str, Any]:
         """Return it as values that JSON has."""

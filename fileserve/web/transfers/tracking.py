@@ -2,20 +2,30 @@
 
 Each worker has its `Progress`, a `Keeper` that works while it is the elected one, and a `Audience` for its subscribers.
 Between them go rows of the bus, for what must not be lost, and datagrams: that somebody watches, what is under way, and
-what the keeper shows. A datagram is JSON, and its lists go in parts that fit.
+what the keeper shows. What nginx sends is told by a row when it is left to it; only the elected worker reads nginx's
+log of how that ended. A datagram is JSON, and its lists go in parts that fit.
 """
 
 import asyncio
+import itertools
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
+from fileserve.semantics.plan import ResponsePlan
+from fileserve.semantics.ranges import Span
 from fileserve.web.transfers.audience import Audience
-from fileserve.web.transfers.keeping import PIECES, Keeper
-from fileserve.web.transfers.pieces import Others, Piece, read_piece
+from fileserve.web.transfers.keeping import OFFLOADED, PIECES, Keeper
+from fileserve.web.transfers.live import Origin, begun
+from fileserve.web.transfers.nginx_log import follow_log
+from fileserve.web.transfers.offloaded import Offload, Offloaded
+from fileserve.web.transfers.pieces import End, Others, Piece, read_piece
 from fileserve.web.transfers.progress import Progress
 from fileserve.web.workers.bus import Bus
 
@@ -26,16 +36,21 @@ T = TypeVar("T")
 
 
 class Tracking:
-    """The transfers of one worker, made in its loop. *window_s* is how long one goes on without a response."""
+    """The transfers of one worker, made in its loop. *window_s* is how long one goes on without a response.
 
-    def __init__(self, bus: Bus, window_s: float) -> None:
+    *nginx_log* is where nginx tells how what it has sent has ended; without it that stays unknown.
+    """
+
+    def __init__(self, bus: Bus, window_s: float, nginx_log: Path | None = None) -> None:
         self._bus = bus
+        self._nginx_log = nginx_log
+        self._offloads = itertools.count()
         self._worker = f"{os.getpid():x}{secrets.token_hex(4)}"
         self._parts = 0  # in which was told last what is under way
         self.progress = Progress(self, self._worker)
-        self.keeper = Keeper(bus, self._worker, window_s, self._show)
+        self.keeper = Keeper(bus, self._worker, window_s, self._show, Offloaded(self.progress.counts))
         self.audience = Audience(bus, self._watch)
-        self._keeping = asyncio.ensure_future(self.keeper.run())
+        self._work = [asyncio.ensure_future(self.keeper.run()), asyncio.ensure_future(self._read_log())]
         bus.listen(self._hear)
 
     @property
@@ -59,12 +74,29 @@ class Tracking:
             self._bus.broadcast(f'{{"under_way":["{self._worker}/{number}",[{",".join(listed)}]]}}'.encode())
         self._parts = len(parts)
 
+    def offload(self, plan: ResponsePlan, origin: Origin) -> str:
+        """Note that nginx is to send the one span of *plan*, and return by which id its log is to name that."""
+        id = f"{self._worker}-n{next(self._offloads):x}"
+        piece, span = begun(plan, origin, id, time.time()), plan.segments[0]
+        if self._nginx_log is not None and isinstance(span, Span):
+            self._bus.append(OFFLOADED, _dumps(Offload(piece, span).to_json()))
+        else:
+            self.progress.counts[piece.subject.route].add(End.UNKNOWN, 0, 0.0)
+            self.tell_ended((replace(piece, end=End.UNKNOWN, is_offloaded=False),))
+        return id
+
     async def close(self) -> None:
         """Tell of the last ends, and rest."""
         self.progress.close()
-        self._keeping.cancel()
-        await asyncio.wait((self._keeping,))
+        for task in self._work:
+            task.cancel()
+        await asyncio.wait(self._work)
         await self.audience.close()
+
+    async def _read_log(self) -> None:
+        if self._nginx_log is not None:
+            await self.keeper.elected()
+            await follow_log(self._nginx_log, self.keeper.hear)
 
     def _watch(self) -> None:
         self.keeper.watch()

@@ -4,7 +4,7 @@
 import { element, setText, visible } from "./dom.js";
 import { amount, clock, count, duration, percent, rate, size } from "./format.js";
 
-const OUTCOMES = ["complete", "aborted", "stalled", "failed", "expired"];
+const OUTCOMES = ["complete", "aborted", "stalled", "failed", "expired", "unknown"];
 
 export class TransferRow {
   #folder = element("span", { class: "folder" });
@@ -50,10 +50,11 @@ export class TransferRow {
 
   #underWay(transfer) {
     const isPaused = transfer.connections === 0;
+    const isBlind = transfer.offloaded > 0; // nginx sends, and tells only of the end
     this.element.className = isPaused ? "paused" : "moving";
     setText(this.#about, facts(transfer, isPaused ? "" : count(transfer.connections, "connection")));
-    setText(this.#rate, isPaused ? "" : rate(transfer.rate));
-    setText(this.#left, isPaused ? "may resume" : transfer.left_s === null ? "" : duration(transfer.left_s));
+    setText(this.#rate, isPaused || isBlind ? "" : rate(transfer.rate));
+    setText(this.#left, isPaused ? "may resume" : isBlind ? "sent by nginx" : left(transfer));
   }
 
   #ended(transfer) {
@@ -72,6 +73,10 @@ export class TransferRow {
     setText(this.#share, whole);
     setText(this.#amount, covered >= length ? size(length) : amount(covered, length));
   }
+}
+
+function left({ left_s: seconds }) {
+  return seconds === null ? "" : duration(seconds);
 }
 
 function cell(name) {

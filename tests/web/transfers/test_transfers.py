@@ -18,7 +18,7 @@ from starlette.types import Message
 from fileserve import Settings
 from fileserve.semantics.ranges import Span
 from fileserve.web.streams.events import Batch, Source
-from fileserve.web.transfers import audience, keeping, progress, tracking
+from fileserve.web.transfers import audience, keeping, progress, telling, tracking
 from fileserve.web.transfers.audience import Queue
 from fileserve.web.transfers.pieces import End, Others, Piece, Subject
 from fileserve.web.transfers.progress import Rhythm
@@ -37,7 +37,7 @@ WINDOW_S = 0.2
 HUGE = 8 << 20  # so much that the loop turns several times meanwhile
 KEYS = {
     *("id", "client", "path", "route", "length", "sent", "covered", "share", "rate", "left_s", "connections", "began"),
-    *("from", "outcome", "seconds"),
+    *("from", "outcome", "seconds", "offloaded"),
 }
 
 
@@ -45,7 +45,7 @@ KEYS = {
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for rhythm in ("WATCHED", "UNWATCHED"):
         monkeypatch.setattr(progress, rhythm, Rhythm(0.01, 1, 1, 1))
-    monkeypatch.setattr(keeping, "PACE_S", 0.01)
+    monkeypatch.setattr(telling, "PACE_S", 0.01)
     monkeypatch.setattr(keeping, "ELECTION_S", 0.01)
 
 
