@@ -24,7 +24,7 @@ BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 class Counts:
     """The counts of one server, which has *places* for connections. For the event loop's thread."""
 
-    __slots__ = ("admitted", "broken_off", "dismissed", "places", "refusals", "responses", "stalls", "waits")
+    __slots__ = ("admitted", "broken_off", "dismissed", "offloads", "places", "refusals", "responses", "stalls", "waits")
 
     def __init__(self, places: int) -> None:
         self.places = places
@@ -34,6 +34,7 @@ class Counts:
         self.broken_off = 0
         self.refusals: Counter[Refusal] = Counter(dict.fromkeys(Refusal, 0))
         self.responses = [0] * 1000  # by status
+        self.offloads = 0  # answers to nginx, which sends the response itself: no client gets their status
         self.waits = Waits()
 
     def begin_response(self, status: int, instant: Instant) -> None:
@@ -42,16 +43,26 @@ class Counts:
         self.responses[status] += 1
         self.waits.add(instant.first_s - instant.began_s)
 
+    def begin_offload(self, instant: Instant) -> None:
+        """Count an answer that leaves the response to nginx, as `begin_response` does."""
+        instant.first_s = time.perf_counter()
+        self.offloads += 1
+        self.waits.add(instant.first_s - instant.began_s)
+
     def counters(self) -> dict[str, dict[str, float]]:
         """Return what only grows: by its name, and there by what tells one number from another."""
         return {
             "connections": {"": self.admitted},
             "refusals": {f"{refusal.status} {refusal.name.lower()}": n for refusal, n in self.refusals.items()},
-            "responses": {str(status): n for status, n in enumerate(self.responses) if n},
+            "responses": self._responses(),
             "stalls": {"": self.stalls},
             "broken_off": {"": self.broken_off},
             "first_byte": self.waits.numbers(),
         }
+
+    def _responses(self) -> dict[str, float]:
+        by_status: dict[str, float] = {str(status): n for status, n in enumerate(self.responses) if n}
+        return by_status | ({"offloaded": self.offloads} if self.offloads else {})
 
     def gauges(self) -> dict[str, dict[str, float]]:
         """Return how it stands now, in the same way."""

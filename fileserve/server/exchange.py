@@ -35,6 +35,7 @@ Message = Any  # uvicorn's union of messages does not know the extension's
 
 _NANOSECONDS = 1_000_000_000
 _WITHOUT_CONTENT = (204, 304)
+_OF_OFFLOADS, _ACCEL = 501, b"x-accel-redirect"  # an answer that leaves the response to the proxy
 _LAST_MESSAGE: Message = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
@@ -112,7 +113,10 @@ class Exchange:
             self.status = message["status"]
             self._prepare_start(self.status, fields.named)
             is_written = write_head(self.cycle, self.status, fields)
-            self.connection.edge.counts.begin_response(self.status, self.instant)
+            if self.status == _OF_OFFLOADS and _ACCEL in fields.named:
+                self.connection.edge.counts.begin_offload(self.instant)
+            else:
+                self.connection.edge.counts.begin_response(self.status, self.instant)
         elif kind == ZEROCOPYSEND and self.connection.wire.sender is not None:
             return self._send_file(self.connection.wire.sender, message)
         return _nothing() if is_written else self.cycle.send(message)

@@ -109,6 +109,8 @@ def test_the_operator_s_token_stands_in_no_log(root: Path, tmp_path: Path) -> No
     ):
         jar = ["-b", str(tmp_path / "jar"), "-c", str(tmp_path / "jar")]
         subprocess.run([tool("curl"), "-sSL", *jar, f"{proxy.url}/live?token={token}"], check=True, capture_output=True)
+        slash = [tool("curl"), "-sS", "-o", os.devnull, f"{proxy.url}/live/?token={token}"]
+        subprocess.run(slash, check=True, capture_output=True)
         watching = [tool("curl"), "-sS", "-I", "-w", "%{http_code}", "-o", os.devnull, *jar, f"{proxy.url}/events/logs"]
         assert subprocess.run(watching, check=True, capture_output=True).stdout == b"200"
         logs = proxy.access_log, proxy.error_log

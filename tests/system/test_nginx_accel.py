@@ -18,6 +18,7 @@ from tests.storage.conftest import AWKWARD
 from tests.system.clients import run_client
 from tests.system.nginx import Nginx, nginx
 from tests.system.samples import MIB, digest, make_sample
+from tests.system.test_metrics import metrics_of
 from tests.tools import Running, serving
 
 pytestmark = pytest.mark.system
@@ -273,6 +274,21 @@ def test_a_proxy_that_does_not_send_the_file_shows_an_error_and_no_empty_file(se
     changes = {"/srv/files/": f"{root}/", line: f"{line} proxy_ignore_headers X-Accel-Redirect;"}
     with nginx(CONFIGURATION, server.url, changes=changes) as proxy:
         assert ask(proxy.url, "/download/large.bin").status == 501
+
+
+def test_what_is_left_to_nginx_is_counted_as_no_error(server: Running, proxy: Nginx) -> None:
+    name = "fileserve_responses_total status=offloaded"
+    before = metrics_of(server).get(name, 0)
+    assert ask(proxy.url, "/download/large.bin").status == 200
+    after = metrics_of(server)
+    assert after[name] == before + 1
+    assert not any(after.get(f"fileserve_responses_total status={status}") for status in range(501, 600))
+
+
+def test_the_client_gets_the_request_s_id_with_what_nginx_sends(server: Running, proxy: Nginx) -> None:
+    for path in ("/download/large.bin", "/download/small.txt"):
+        answer = run_client("curl", "-sS", "-o", "/dev/null", "-D", "-", proxy.url + path, folder=Path("/"))
+        assert len(re.findall(r"(?im)^x-request-id: [0-9a-f]{32}\r?$", answer.stdout)) == 1
 
 
 def test_a_client_cannot_ask_for_it_where_nginx_does_not(server: Running) -> None:

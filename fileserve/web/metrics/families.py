@@ -53,7 +53,11 @@ COUNTERS = (
         ("outcome",),
     ),
     Family(
-        "responses", "responses", "Responses begun, by status; heads that were refused are not among them.", ("status",)
+        "responses",
+        "responses",
+        "Responses begun, by status, or offloaded: left to nginx, which sends them. Heads that were refused are not "
+        "among them.",
+        ("status",),
     ),
     Family(
         "refusals",
