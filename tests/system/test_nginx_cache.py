@@ -70,6 +70,15 @@ def test_what_was_fetched_once_needs_no_server(server: Running, content: bytes) 
         assert _get(proxy, method="HEAD").status == 502
 
 
+@pytest.mark.parametrize("last", ["9" * 18, "9" * 20, "9" * 40])
+def test_a_range_of_more_digits_than_nginx_counts_is_answered_by_the_server(
+    server: Running, content: bytes, last: str
+) -> None:
+    with nginx("fileserve-cache.conf", server.url) as proxy:
+        got = _get(proxy, {"Range": f"bytes=0-{last}"})
+    assert (got.status in (200, 206), got.content == content, got.is_whole) == (True, True, True)
+
+
 def test_a_part_costs_its_slices_and_no_more(server: Running, content: bytes) -> None:
     with nginx("fileserve-cache.conf", server.url, changes=LASTING) as proxy:
         assert _get(proxy, {"Range": f"bytes={9 * MIB}-{10 * MIB}"}).content == content[9 * MIB : 10 * MIB + 1]
