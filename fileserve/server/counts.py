@@ -24,7 +24,17 @@ BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 class Counts:
     """The counts of one server, which has *places* for connections. For the event loop's thread."""
 
-    __slots__ = ("admitted", "broken_off", "dismissed", "offloads", "places", "refusals", "responses", "stalls", "waits")
+    __slots__ = (
+        "admitted",
+        "broken_off",
+        "dismissed",
+        "offloads",
+        "places",
+        "refusals",
+        "responses",
+        "stalls",
+        "waits",
+    )
 
     def __init__(self, places: int) -> None:
         self.places = places

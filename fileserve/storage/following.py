@@ -13,7 +13,7 @@ Left out: two rotations between two looks, of which the first new file is never 
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -25,7 +25,7 @@ from fileserve.storage.reader import OpenFile
 from fileserve.storage.root import Root
 from fileserve.storage.watching import Watch
 
-__all__ = ["Follower", "Loss", "Lost", "follow", "resume"]
+__all__ = ["Follower", "Loss", "Lost", "follow", "follow_from", "resume"]
 
 
 class Loss(Enum):
@@ -58,7 +58,7 @@ class Follower:
         self._reader = reader
         self._successor: OpenFile | None = None
         self._gap = gap
-        self._missing = False
+        self._missing: StorageError | None = None
         self._told = True
         self._watch = Watch()
         self._watch.add(reader.file)
@@ -67,6 +67,11 @@ class Follower:
     def position(self) -> Position:
         """From where it goes on."""
         return self._reader.position
+
+    @property
+    def missing(self) -> StorageError | None:
+        """Why there is no file of that name, when it was looked for last."""
+        return self._missing
 
     async def read(self) -> Sequence[Line | Lost]:
         """Return what is there to be told now, some 64 KiB of lines at the most; nothing: wait with ``changed``.
@@ -90,7 +95,7 @@ class Follower:
 
     async def changed(self) -> None:
         """Wait until there may be more to read."""
-        self._told = await self._watch.changed(soon=self._missing)
+        self._told = await self._watch.changed(soon=self._missing is not None)
 
     def close(self) -> None:
         """Close the files and their watches."""
@@ -107,9 +112,10 @@ class Follower:
     async def _open(self) -> OpenFile | None:
         try:
             opened = await self._root.open(self._name)
-        except StorageError:  # missing, a directory, forbidden: it was a file, and may be one again
-            opened = None
-        self._missing = opened is None
+        except StorageError as error:  # missing, a directory, forbidden: it was a file, and may be one again
+            self._missing = error
+            return None
+        self._missing = None
         return opened
 
     def _meet(self, opened: OpenFile) -> None:
@@ -140,9 +146,18 @@ async def follow(root: Root, name: Name, *, last: int | None) -> Follower:
 
     Raises what ``Root.open`` raises.
     """
+
+    async def begin(opened: OpenFile) -> int:
+        return 0 if last is None else await last_lines(opened, last)
+
+    return await follow_from(root, name, begin)
+
+
+async def follow_from(root: Root, name: Name, begin: Callable[[OpenFile], Awaitable[int]]) -> Follower:
+    """Follow *name* from the offset on that *begin* finds in it. Raises what ``Root.open`` raises."""
     opened = await root.open(name)
     try:
-        offset = 0 if last is None else await last_lines(opened, last)
+        offset = await begin(opened)
         reader = LineReader(opened, await opened.read(0, HEAD), offset)
     except BaseException:
         opened.close()

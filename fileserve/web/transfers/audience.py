@@ -17,7 +17,7 @@ from contextlib import suppress
 
 from fileserve.storage.errors import Unreadable
 from fileserve.web.streams.events import Batch, Event
-from fileserve.web.transfers.keeping import ENDED
+from fileserve.web.transfers.topics import ENDED
 from fileserve.web.workers.bus import Bus, Row, RowsForgotten
 
 __all__ = ["Audience", "Queue"]

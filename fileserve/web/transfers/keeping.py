@@ -1,8 +1,8 @@
 """``Keeper``: the one worker that folds all pieces into logical transfers, shows them, and records how each ended.
 
 Pieces come as rows of the bus, from all workers; what is under way, as reports; and what nginx sends, as a row when it
-is left to it, and as a line of nginx's log when that has ended. A logical transfer that has ended becomes one row of
-the topic ``transfers`` and one log record.
+is left to it, and as a line of nginx's log when that has ended; where another worker reads that log, as a row of lines.
+A logical transfer that has ended becomes one row of the topic ``transfers`` and one log record.
 
 Only the elected worker keeps. One that takes over folds the rows that are still there, and goes on with what has no end
 among them; that is also how a server goes on after a restart.
@@ -22,16 +22,17 @@ from fileserve.web.transfers.ledger import Ledger, Outcome
 from fileserve.web.transfers.offloaded import LogLine, Offloaded, read_offload
 from fileserve.web.transfers.pieces import Others, Piece, read_piece
 from fileserve.web.transfers.telling import Show, Showing, subject_in, told_of_end
+from fileserve.web.transfers.topics import ENDED, LOGGED, OFFLOADED, PIECES
 from fileserve.web.workers.bus import Bus, Row, RowsForgotten
 from fileserve.web.workers.subscriptions import Subscription
 
-__all__ = ["ENDED", "OFFLOADED", "PIECES", "Keeper"]
+__all__ = ["Keeper"]
 
-PIECES, OFFLOADED, ENDED = "pieces", "offloaded", "transfers"  # topics of the bus
 ELECTION_S = 0.5
 RETRY_S = 1.0
 READ = 500
 ALL = 1_000_000
+LINES = 1000  # rows of lines that are looked through in taking over
 
 log = logging.getLogger("fileserve.transfers")
 
@@ -53,10 +54,6 @@ class Keeper:
     def _news(self) -> Subscription | None:
         """The rows to come, while this worker is the one."""
         return self._elected.result() if self._elected.done() else None
-
-    async def elected(self) -> None:
-        """Return when this worker has begun to keep."""
-        await asyncio.shield(self._elected)
 
     @property
     def is_watched(self) -> bool:
@@ -95,16 +92,21 @@ class Keeper:
             self._news.tell(None)
 
     def hear(self, lines: Sequence[LogLine]) -> None:
-        """Take what nginx has logged of what it has sent."""
+        """Take what nginx has logged of what it has sent, or tell it to the worker that keeps."""
+        if self._news is None:
+            self._bus.append(LOGGED, json.dumps([line.to_json() for line in lines]))
+            return
         self._end_offloaded([piece for line in lines if (piece := self._offloaded.hear(line)) is not None])
 
     async def run(self) -> None:
         """Wait to be elected, and keep."""
         while not self._bus.is_elected:  # noqa: ASYNC110  the bus tells only who asks
             await asyncio.sleep(ELECTION_S)
-        with self._bus.subscribe(PIECES, OFFLOADED) as news:
-            await self._begin()
+        with self._bus.subscribe(PIECES, OFFLOADED, LOGGED) as news:
+            logged = await self._begin()
             self._elected.set_result(news)
+            for row in logged:  # nobody may have heard them; what is known already nobody waits for
+                self._take(row)
             while True:
                 try:
                     await self._keep()
@@ -121,17 +123,18 @@ class Keeper:
         self._tell_ended()
         self._showing.show(self._ledger.states(self._now_s()))
 
-    async def _begin(self) -> None:
-        """Fold what is kept."""
+    async def _begin(self) -> Sequence[Row]:
+        """Fold what is kept; return the lines of nginx's log that are among it."""
         try:
             offloaded = await self._bus.last(OFFLOADED, ALL)
+            logged = await self._bus.last(LOGGED, LINES)
             rows = [*await self._bus.last(PIECES, ALL), *await self._bus.last(ENDED, ALL)]
             await self._bus.after(0, (ENDED,), 1)
         except RowsForgotten as forgotten:  # whether what began before has ended is not known any more
             self._row = forgotten.row
             offloaded = [row for row in offloaded if row.id > forgotten.row]
         except Unreadable:
-            return
+            return ()
         for row in sorted((*rows, *offloaded), key=lambda row: row.id):
             if row.topic != ENDED:
                 self._take(row)
@@ -139,12 +142,13 @@ class Keeper:
                 self._ledger.close(subject)
                 self._offloaded.forget_all_of(subject)
         self._report_offloaded()
+        return logged
 
     async def _read(self) -> None:
         """Fold the rows that are there by now."""
         while True:
             try:
-                rows = await self._bus.after(self._row, (PIECES, OFFLOADED), READ)
+                rows = await self._bus.after(self._row, (PIECES, OFFLOADED, LOGGED), READ)
             except RowsForgotten as forgotten:
                 self._row = forgotten.row
                 continue
@@ -160,12 +164,14 @@ class Keeper:
 
     def _take(self, row: Row) -> None:
         self._row = max(self._row, row.id)
-        with suppress(ValueError):  # of another version
+        with suppress(ValueError, TypeError):  # of another version
             values = json.loads(row.data)
             if row.topic == OFFLOADED:
                 offload = read_offload(values)
                 ended = self._offloaded.add(offload) if offload is not None else None
                 self._end_offloaded([ended] if ended is not None else [])
+            elif row.topic == LOGGED:
+                self.hear([LogLine(*line) for line in values])
             elif self._news is None or values.get("kept") != self._worker:
                 self._fold(read_piece(values))
 

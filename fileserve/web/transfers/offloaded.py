@@ -65,6 +65,10 @@ class LogLine:
     is_completed: bool = False
     is_same: bool = False  # the file that it opened, and the one that was decided on
 
+    def to_json(self) -> list[Any]:
+        """Return it as values that JSON has; ``LogLine(*values)`` is what they were made of."""
+        return [self.id, self.at_s, self.status, self.content_range, self.sent, self.is_completed, self.is_same]
+
 
 def read_offload(values: Any) -> Offload | None:
     """Return what ``to_json`` made *values* of; ``None`` where they are something else, of another version."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from fileserve.web.routes import NameRequest
 from fileserve.web.streams.events import Event, Source, reset
 from fileserve.web.transfers.audience import Audience, Queue, finished, lost
-from fileserve.web.transfers.keeping import ENDED
+from fileserve.web.transfers.topics import ENDED
 from fileserve.web.workers.bus import Bus, RowsForgotten
 
 __all__ = ["open_transfers"]

@@ -2,8 +2,8 @@
 
 Each worker has its `Progress`, a `Keeper` that works while it is the elected one, and a `Audience` for its subscribers.
 Between them go rows of the bus, for what must not be lost, and datagrams: that somebody watches, what is under way, and
-what the keeper shows. What nginx sends is told by a row when it is left to it; only the elected worker reads nginx's
-log of how that ended. A datagram is JSON, and its lists go in parts that fit.
+what the keeper shows. What nginx sends is told by a row when it is left to it; one of the workers that have nginx's log
+reads there how that ended. A datagram is JSON, and its lists go in parts that fit.
 """
 
 import asyncio
@@ -15,22 +15,27 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fileserve.records import request_id
 from fileserve.semantics.plan import ResponsePlan
 from fileserve.semantics.ranges import Span
 from fileserve.web.transfers.audience import Audience
-from fileserve.web.transfers.keeping import OFFLOADED, PIECES, Keeper
+from fileserve.web.transfers.keeping import ELECTION_S, Keeper
 from fileserve.web.transfers.live import Origin, begun
 from fileserve.web.transfers.nginx_log import follow_log
 from fileserve.web.transfers.offloaded import Offload, Offloaded
 from fileserve.web.transfers.pieces import End, Others, Piece, read_piece
 from fileserve.web.transfers.progress import Progress
+from fileserve.web.transfers.topics import OFFLOADED, PIECES
+from fileserve.web.transfers.unheard import unheard_since
 from fileserve.web.workers.bus import Bus
 
 __all__ = ["Tracking"]
 
+LOG = "nginx-log"  # the office of who reads it: also beside an elected worker that has none
 PART = 48 * 1024  # characters of a datagram; the system takes some 200 KiB
 T = TypeVar("T")
 
@@ -95,8 +100,10 @@ class Tracking:
 
     async def _read_log(self) -> None:
         if self._nginx_log is not None:
-            await self.keeper.elected()
-            await follow_log(self._nginx_log, self.keeper.hear)
+            request_id.set("")  # of the request, if any, in which this worker's loop has begun
+            while not self._bus.holds(LOG):  # noqa: ASYNC110  the bus tells only who asks
+                await asyncio.sleep(ELECTION_S)
+            await follow_log(self._nginx_log, partial(unheard_since, self._bus), self.keeper.hear)
 
     def _watch(self) -> None:
         self.keeper.watch()

@@ -2,7 +2,8 @@
 
 Rows are appended from anywhere, written to the event log in batches, and read by all workers that have subscribers:
 each worker reads them once, and its subscribers take them from memory. A worker that has written rings at the others.
-What need not be kept (how far something has come) is broadcast instead. One worker is elected for what is done once.
+What need not be kept (how far something has come) is broadcast instead. One worker is elected for what is done once,
+and one of those that can for each office that not every worker can fill.
 
 Strategy: one task for each worker writes and reads, in the pool of disk threads; while nothing happens it waits for an
 event. Rows are written at once where none came lately, else after a moment, together. A failing disk costs nobody
@@ -62,6 +63,16 @@ class Bus:
     def is_elected(self) -> bool:
         """Whether this worker is the one that does what is to be done once."""
         return self._neighbours is None or self._neighbours.is_elected
+
+    def holds(self, office: str) -> bool:
+        """Tell whether this worker is the one that has *office*: of those that ask, one, also when another is elected.
+
+        Who cannot stand for it (descriptors are short) does not have it, and may ask again.
+        """
+        try:
+            return self._neighbours is None or self._neighbours.holds(office)
+        except OSError:
+            return False
 
     def append(self, topic: str, data: str) -> None:
         """Add a row to the log, soon. From any thread; never waits and never fails."""

@@ -1,6 +1,6 @@
-"""``Neighbours``: how one worker is with the others: the doorbell, and its part in the election.
+"""``Neighbours``: how one worker is with the others: the doorbell, and its part in the elections.
 
-Both are files beside the log of events. Where somebody has deleted them (caches are cleared), the workers would be deaf
+All are files beside the log of events. Where somebody has deleted them (caches are cleared), the workers would be deaf
 to each other, and a new one elected beside the old; so each worker looks for its own socket when it rings, and now and
 then, and settles anew.
 """
@@ -28,13 +28,19 @@ class Neighbours:
         self._place = place
         self._rung = rung
         self._told = told
-        self._election = Election(place.with_suffix(".lock"))
+        self._elections = {"": Election(place.with_suffix(".lock"))}
         self._doorbell = self._hang()
 
     @property
     def is_elected(self) -> bool:
         """Whether this worker is the elected one."""
-        return self._election.is_elected
+        return self._elections[""].is_elected
+
+    def holds(self, office: str) -> bool:
+        """Whether this worker is the one that has *office*, for which it stands once it asks. Raises ``OSError``."""
+        if office not in self._elections:
+            self._elections[office] = Election(self._lock_of(office))
+        return self._elections[office].is_elected
 
     @property
     def can_ring(self) -> bool:
@@ -60,15 +66,19 @@ class Neighbours:
         log.warning("the files beside the log of events were deleted; they are made anew")
         self.close()
         self._place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._election = Election(self._place.with_suffix(".lock"))
+        self._elections = {office: Election(self._lock_of(office)) for office in self._elections}
         self._doorbell = self._hang()
 
     def close(self) -> None:
         """Leave them."""
-        self._election.close()
+        for election in self._elections.values():
+            election.close()
         doorbell, self._doorbell = self._doorbell, None
         if doorbell is not None:
             doorbell.close()
+
+    def _lock_of(self, office: str) -> Path:
+        return self._place.with_suffix(f".{office}.lock" if office else ".lock")
 
     def _hang(self) -> Doorbell | None:
         try:

@@ -14,8 +14,9 @@ import pytest
 from fileserve.semantics.plan import plan_download
 from fileserve.semantics.representation import Representation
 from fileserve.semantics.validators import EntityTag
-from fileserve.web.transfers import keeping, nginx_log
+from fileserve.web.transfers import keeping, nginx_log, topics
 from fileserve.web.transfers.audience import Queue
+from fileserve.web.transfers.offloaded import LogLine
 from fileserve.web.transfers.tracking import Tracking
 from fileserve.web.workers.bus import Bus, open_bus
 from tests.web.streams.test_events import PATIENCE_S
@@ -78,8 +79,8 @@ def write(log: Path, id: str, sent: int = LENGTH, **given: object) -> None:
 async def ends(worker: Worker, count: int) -> list[dict[str, Any]]:
     """Return what is told of the ends of transfers, once there are *count*."""
     async with asyncio.timeout(PATIENCE_S):
-        with worker[0].subscribe(keeping.ENDED) as news:
-            while len(rows := await worker[0].last(keeping.ENDED, 100)) < count:
+        with worker[0].subscribe(topics.ENDED) as news:
+            while len(rows := await worker[0].last(topics.ENDED, 100)) < count:
                 await news.changed()
     return [json.loads(row.data) for row in rows]
 
@@ -202,14 +203,14 @@ async def test_what_may_have_ended_before_the_oldest_end_that_is_kept_is_not_wai
     write(log, offload(one))
     await ends(one, 1)
     for _ in range(4 * ROWS):  # ends of others push that one out
-        one[0].append(keeping.ENDED, "{}")
+        one[0].append(topics.ENDED, "{}")
     async with asyncio.timeout(PATIENCE_S):
-        while (await one[0].last(keeping.ENDED, 1000))[0].data != "{}":  # noqa: ASYNC110  a row that is gone tells nobody
+        while (await one[0].last(topics.ENDED, 1000))[0].data != "{}":  # noqa: ASYNC110  a row that is gone tells nobody
             await asyncio.sleep(0.01)
     await end(one)
     log.unlink()
     two = start()
-    assert len(await two[0].last(keeping.OFFLOADED, 10)) == 1
+    assert len(await two[0].last(topics.OFFLOADED, 10)) == 1
     offload(two, name="b.mkv")
     assert [shown["path"] for shown in await under_way(two, 1)] == ["b.mkv"]
 
@@ -223,12 +224,99 @@ async def test_another_worker_goes_on_with_what_the_elected_one_has_not_heard(
     await under_way(one, 2)
     write(log, heard, half, status=206, range=f"bytes 0-{half - 1}/{LENGTH}")
     async with asyncio.timeout(PATIENCE_S):
-        while not await one[0].last(keeping.PIECES, 1):  # noqa: ASYNC110  the row is what is waited for
+        while not await one[0].last(topics.PIECES, 1):  # noqa: ASYNC110  the row is what is waited for
             await asyncio.sleep(0.01)
     await end(one)
     write(log, unheard, half, status=206, range=f"bytes {half}-{LENGTH - 1}/{LENGTH}")
     [told] = await ends(other, 1)
     assert (told["outcome"], told["covered"], told["sent"]) == ("complete", LENGTH, LENGTH)
+
+
+async def test_who_has_the_log_reads_it_also_while_another_is_elected_that_has_none(
+    start: Callable[..., Worker], log: Path
+) -> None:
+    """As a server does that drains after a restart by which the log has come into use."""
+    old, new = start(None), start()
+    whole, half = offload(new), offload(new, f"bytes=0-{LENGTH // 2 - 1}", "b.mkv")
+    await under_way(new, 1, 1)
+    write(log, whole)
+    write(log, half, LENGTH // 2, status=206, range=f"bytes 0-{LENGTH // 2 - 1}/{LENGTH}")
+    told = await ends(new, 2)
+    assert [(one["path"], one["outcome"], one["sent"]) for one in told] == [
+        ("a.mkv", "complete", LENGTH),
+        ("b.mkv", "expired", LENGTH // 2),
+    ]
+    third = offload(new, name="c.mkv")
+    await under_way(new, 1)
+    await end(old)
+    write(log, third)
+    assert (await ends(new, 3))[-1]["outcome"] == "complete"
+
+
+async def test_what_was_heard_for_one_who_died_is_not_lost(start: Callable[..., Worker], log: Path) -> None:
+    old, new = start(None), start()
+    id = offload(new)
+    await under_way(new, 1)
+    old[1].keeper._take = lambda row: None  # type: ignore[method-assign]
+    write(log, id)
+    async with asyncio.timeout(PATIENCE_S):
+        while not await new[0].last(topics.LOGGED, 1):  # noqa: ASYNC110  the row is what is waited for
+            await asyncio.sleep(0.01)
+    await end(old)
+    [told] = await ends(new, 1)
+    assert (told["outcome"], told["sent"]) == ("complete", LENGTH)
+
+
+async def test_the_log_is_read_from_where_the_first_that_is_waited_for_began(
+    start: Callable[[], Worker], log: Path
+) -> None:
+    write(log, "abcdef123456-n0", at=time.time() - 3600)
+    one = start()
+    first = offload(one)
+    await under_way(one, 1)
+    await end(one)
+    write(log, first)
+    for number in range(5000):
+        write(log, f"abcdef123456-n{number:x}")
+    two = start()
+    [told] = await ends(two, 1)
+    assert (told["outcome"], told["sent"]) == ("complete", LENGTH)
+
+
+@pytest.mark.parametrize(("since_s", "lines"), [(0.0, 3000), (1500.0, 1501), (2999.5, 1), (9999.0, 1)])
+async def test_what_is_older_is_passed_over(log: Path, since_s: float, lines: int) -> None:
+    heard: list[LogLine] = []
+
+    async def since() -> float:
+        return since_s
+
+    for number in range(3000):
+        write(log, f"abcdef123456-n{number:x}", at=float(number) or 0.5)
+    reading = asyncio.ensure_future(nginx_log.follow_log(log, since, heard.extend))
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while not heard or heard[-1].at_s != 2999:  # noqa: ASYNC110  a list tells nobody
+                await asyncio.sleep(0.01)
+    finally:
+        reading.cancel()
+    assert lines <= len(heard) <= lines + nginx_log.BLOCK // 100
+
+
+async def test_a_log_that_becomes_something_else_is_reported_once(
+    start: Callable[[], Worker], log: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = start()
+    write(log, offload(one))
+    await ends(one, 1)
+    log.rename(log.with_suffix(".log.1"))
+    log.mkdir()
+    async with asyncio.timeout(PATIENCE_S):
+        while "is waited for" not in caplog.text:  # noqa: ASYNC110  a record tells nobody
+            await asyncio.sleep(0.01)
+    log.rmdir()
+    write(log, offload(one, name="b.mkv"))
+    assert len(await ends(one, 2)) == 2
+    assert caplog.text.count("is waited for") == 1
 
 
 async def test_without_a_log_the_end_is_not_known_and_that_is_said(start: Callable[..., Worker]) -> None:

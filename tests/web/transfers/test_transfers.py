@@ -18,7 +18,7 @@ from starlette.types import Message
 from fileserve import Settings
 from fileserve.semantics.ranges import Span
 from fileserve.web.streams.events import Batch, Source
-from fileserve.web.transfers import audience, keeping, progress, telling, tracking
+from fileserve.web.transfers import audience, keeping, progress, telling, topics, tracking
 from fileserve.web.transfers.audience import Queue
 from fileserve.web.transfers.pieces import End, Others, Piece, Subject
 from fileserve.web.transfers.progress import Rhythm
@@ -333,9 +333,9 @@ class TestReconnect:
         async with asking(client, TRANSFERS, BEARER) as subscriber:
             given = await begun(subscriber)
         for number in range(1000):
-            bus.append(keeping.ENDED, json.dumps({"id": str(number)}))
-        with bus.subscribe(keeping.ENDED) as news:
-            while not any(json.loads(row.data)["id"] == "999" for row in await bus.last(keeping.ENDED, 1)):
+            bus.append(topics.ENDED, json.dumps({"id": str(number)}))
+        with bus.subscribe(topics.ENDED) as news:
+            while not any(json.loads(row.data)["id"] == "999" for row in await bus.last(topics.ENDED, 1)):
                 await news.changed()
         async with asking(client, TRANSFERS, BEARER | {"Last-Event-ID": given}) as again:
             first = await again.event()
@@ -440,8 +440,8 @@ class TestWorkers:
     async def ends(self, worker: Worker, count: int) -> list[dict[str, Any]]:
         """Return what the rows tell, once there are *count*."""
         async with asyncio.timeout(PATIENCE_S):
-            with worker.bus.subscribe(keeping.ENDED) as news:
-                while len(rows := await worker.bus.last(keeping.ENDED, 100)) < count:
+            with worker.bus.subscribe(topics.ENDED) as news:
+                while len(rows := await worker.bus.last(topics.ENDED, 100)) < count:
                     await news.changed()
         return [json.loads(row.data) for row in rows]
 
@@ -520,8 +520,8 @@ class TestWorkers:
 
     async def test_rows_and_datagrams_of_another_version_are_passed_over(self, start: Callable[[], Worker]) -> None:
         one, other = start(), start()
-        one.bus.append(keeping.PIECES, "nonsense")
-        one.bus.append(keeping.PIECES, json.dumps({"future": 1}))
+        one.bus.append(topics.PIECES, "nonsense")
+        one.bus.append(topics.PIECES, json.dumps({"future": 1}))
         for message in (b"nonsense", b"[]", b'{"under_way":1}', b'{"under_way":["x",[1]]}', b'{"shown":[]}'):
             other.bus.broadcast(message)
         other.tracking.tell_ended([self.piece(0, 100)])
@@ -537,6 +537,6 @@ class TestWorkers:
     async def piece_rows(self, worker: Worker, count: int) -> None:
         """Return when *count* pieces are in the log."""
         async with asyncio.timeout(PATIENCE_S):
-            with worker.bus.subscribe(keeping.PIECES) as news:
-                while len(await worker.bus.last(keeping.PIECES, 100)) < count:
+            with worker.bus.subscribe(topics.PIECES) as news:
+                while len(await worker.bus.last(topics.PIECES, 100)) < count:
                     await news.changed()
