@@ -209,6 +209,19 @@ def test_what_nginx_sends_goes_on_while_fileserve_is_restarted(root: Path, folde
         assert (finished["outcome"], finished["sent"]) == ("complete", SIZE)
 
 
+def test_a_download_over_the_death_of_nginx_is_complete_once_the_rest_is_there(root: Path, folder: Path) -> None:
+    with site(root) as at, in_front_of(at.server, root, {}) as again:
+        with started_client("curl", "-sS", "-O", "--limit-rate", "16M", at.url, folder=folder) as curl:
+            assert wait_until(lambda: (folder / "large.bin").exists() and _size(folder) > MIB, TIMEOUT_S)
+            at.proxy.process.terminate()  # at once, its workers write no line
+            assert curl.wait(TIMEOUT_S) == 18
+        assert at.log.read_text() == ""
+        rest = ("-sS", "-f", "-O", "-C", "-", f"{again.url}/download/large.bin")
+        assert run_client("curl", *rest, folder=folder).returncode == 0
+        finished = until_finished(at.watching)[-1]
+        assert (finished["outcome"], finished["from"], finished["covered"]) == ("complete", 0, SIZE)
+
+
 def test_what_nginx_cannot_send_is_sent_by_fileserve_and_told_once(root: Path, folder: Path, tmp_path: Path) -> None:
     with site(root, changes={"alias /srv/files/;": f"alias {tmp_path}/nowhere/;"}) as at:
         assert run_client("curl", "-sS", "-f", "-O", at.url, folder=folder).returncode == 0

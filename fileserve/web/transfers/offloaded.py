@@ -7,9 +7,14 @@ Strategy: pure; times are told. The rows that say what was left to nginx and the
 line may be there before its row, and waits for it. A line whose id nobody waits for is forgotten: a log can be read
 from an earlier place once more.
 
-Bounded: ``most`` responses, each with some hundred bytes; of more, the one that was left to nginx first is given up.
+A line may never come: nginx was killed, or its log is another one. From what is missing nobody can tell that nginx
+sends no more, so what is waited for ends by what else is heard, and by time.
+
+Bounded: ``most`` responses, each with some hundred bytes; of more, the one that was left to nginx first of those of the
+client who has the most is given up.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,9 +27,13 @@ __all__ = ["LogLine", "Offload", "Offloaded", "read_offload"]
 
 MOST = 4000
 LINES = 1000  # that wait for their rows
-# Policy: after a day no line is waited for any more: nginx was killed, or its log is another one. That it is still
-# sending cannot be told from that; then the download has ended with what is not known.
+# Policy: after a day no line is waited for any more. That nginx is still sending cannot be told from that; then the
+# download has ended with what is not known. Once the log has moved on (it told of a response that began later), nginx
+# may have been started anew since: then only for as long as a slow client takes, and an hour.
 PATIENCE_S = 86_400.0
+HASTE_S = 3600.0
+SLOW = 64 * 1024  # bytes a second
+LOOK_S = 60.0  # between two looks at who has waited for too long
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +91,18 @@ def read_offload(values: Any) -> Offload | None:
 
 
 class Offloaded:
-    """The responses that a line is waited for. How they end is added to *counts*, for the metrics."""
+    """The responses that a line is waited for. How they end is added to *counts*, for the metrics.
 
-    def __init__(self, counts: TransferCounts, *, most: int = MOST) -> None:
+    A download that was gone on with and is whole waits for the lines of its earlier responses for *window_s* seconds.
+    """
+
+    def __init__(self, counts: TransferCounts, window_s: float = 60.0, *, most: int = MOST) -> None:
         self._counts = counts
+        self._window_s = window_s
         self._most = most
+        self._resumes: dict[Subject, tuple[float, Piece]] = {}  # that are whole, and until when they wait
+        self._heard_s = 0.0  # the latest beginning of a response that a line has told of
+        self._look_s = float("inf")
         self._waiting: dict[str, Offload] = {}  # by their ids, in the order of their beginning
         self._lines: dict[str, LogLine] = {}  # that nobody has waited for yet
 
@@ -98,8 +114,10 @@ class Offloaded:
         line = self._lines.pop(offload.id, None)
         if line is not None:
             return self._counted(_ended(offload, line), line)
+        if not self._waiting:
+            self._look_s = offload.piece.times[0] + LOOK_S
         self._waiting[offload.id] = offload
-        return self._give_up(next(iter(self._waiting))) if len(self._waiting) > self._most else None
+        return self._give_up(self._first_of_the_most()) if len(self._waiting) > self._most else None
 
     def hear(self, line: LogLine) -> Piece | None:
         """Return what has ended by *line*."""
@@ -113,28 +131,73 @@ class Offloaded:
 
     def expire(self, now_s: float) -> Iterator[Piece]:
         """Yield those whose line has not come in time."""
-        while self.next_end_s() <= now_s:
-            yield self._give_up(next(iter(self._waiting)))
+        for until_s, resume in list(self._resumes.values()):
+            if until_s <= now_s:
+                yield from self._end_before(resume, now_s)
+        if self._look_s <= now_s:
+            self._look_s = now_s + LOOK_S
+            for id in [id for id, offload in self._waiting.items() if self._deadline_s(offload) <= now_s]:
+                yield self._give_up(id)
 
     def next_end_s(self) -> float:
-        """Return when the next one is given up; infinity: there is none."""
-        first = next(iter(self._waiting.values()), None)
-        return first.piece.times[0] + PATIENCE_S if first is not None else float("inf")
+        """Return when some may be given up; infinity: there are none."""
+        look_s = self._look_s if self._waiting else float("inf")
+        return min([look_s, *(until_s for until_s, _ in self._resumes.values())])
 
     def forget(self, piece: Piece) -> None:
-        """Wait no more for what *piece* tells the end of."""
+        """Wait no more for what *piece* tells the end of, and not for ever for what it has gone on with."""
         for id in piece.ids:
             self._waiting.pop(id, None)
+        is_rest = piece.floor and piece.end is End.TAKEN and Span(piece.floor, piece.subject.length) in piece.spans
+        if is_rest and any(self._of(piece.subject)):
+            self._resumes[piece.subject] = piece.times[1] + self._window_s, piece
 
     def forget_all_of(self, subject: Subject) -> None:
         """Wait no more for what belongs to a logical transfer that has ended."""
         self._waiting = {id: offload for id, offload in self._waiting.items() if offload.piece.subject != subject}
+        self._resumes.pop(subject, None)
+
+    def _of(self, subject: Subject) -> Iterator[Offload]:
+        return (offload for offload in self._waiting.values() if offload.piece.subject == subject)
+
+    def _end_before(self, resume: Piece, now_s: float) -> Iterator[Piece]:
+        """Yield those that began before *resume*, as far as the client has gone on with them.
+
+        Policy: who asks for all from some byte on, and takes it, has what is before; so an earlier response of which
+        nothing is heard for the resume window counts as left there. Many clients take one file in several open ranges
+        at once, which looks alike: while a later one than *resume* is waited for, they may still be at it.
+        """
+        began_s = resume.times[0]
+        waiting = sorted(self._of(resume.subject), key=lambda offload: offload.span.start)
+        if any(offload.piece.times[0] >= began_s for offload in waiting):
+            self._resumes[resume.subject] = now_s + self._window_s, resume
+            return
+        del self._resumes[resume.subject]
+        left = [offload for offload in waiting if offload.span.start < resume.floor]
+        stops = [*(offload.span.start for offload in left[1:]), resume.floor]
+        for offload, stop in zip(left, stops, strict=False):
+            del self._waiting[offload.id]
+            sent = min(stop, offload.span.stop) - offload.span.start
+            yield self._counted(offload.ended(sent, End.LEFT, began_s))
+
+    def _deadline_s(self, offload: Offload) -> float:
+        began_s = offload.piece.times[0]
+        patience_s = HASTE_S + offload.span.length / SLOW if began_s < self._heard_s else PATIENCE_S
+        return began_s + min(PATIENCE_S, patience_s)
+
+    def _first_of_the_most(self) -> str:
+        """Return the first response of the client of whose responses the most are waited for."""
+        clients = Counter(offload.piece.subject.client for offload in self._waiting.values())
+        [(client, _)] = clients.most_common(1)
+        return next(id for id, offload in self._waiting.items() if offload.piece.subject.client == client)
 
     def _give_up(self, id: str) -> Piece:
         offload = self._waiting.pop(id)
         return self._counted(offload.ended(0, End.UNKNOWN, offload.piece.times[0]))
 
     def _counted(self, piece: Piece, line: LogLine | None = None) -> Piece:
+        if line is not None:
+            self._heard_s = max(self._heard_s, piece.times[0])
         if line is None or line.status:  # what was given back is counted where it is sent
             began_s, ended_s = piece.times
             self._counts[piece.subject.route].add(piece.end or End.UNKNOWN, piece.sent, ended_s - began_s)

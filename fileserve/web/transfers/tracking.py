@@ -53,7 +53,7 @@ class Tracking:
         self._worker = f"{os.getpid():x}{secrets.token_hex(4)}"
         self._parts = 0  # in which was told last what is under way
         self.progress = Progress(self, self._worker)
-        self.keeper = Keeper(bus, self._worker, window_s, self._show, Offloaded(self.progress.counts))
+        self.keeper = Keeper(bus, self._worker, window_s, self._show, Offloaded(self.progress.counts, window_s))
         self.audience = Audience(bus, self._watch)
         self._work = [asyncio.ensure_future(self.keeper.run()), asyncio.ensure_future(self._read_log())]
         bus.listen(self._hear)

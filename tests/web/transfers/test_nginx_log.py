@@ -232,6 +232,18 @@ async def test_another_worker_goes_on_with_what_the_elected_one_has_not_heard(
     assert (told["outcome"], told["covered"], told["sent"]) == ("complete", LENGTH, LENGTH)
 
 
+async def test_a_download_that_was_resumed_and_is_whole_is_complete_though_nginx_was_killed_in_its_first_part(
+    start: Callable[[], Worker], log: Path
+) -> None:
+    one = start()
+    offload(one)
+    await under_way(one, 1)
+    half = LENGTH // 2
+    write(log, offload(one, f"bytes={half}-"), half, status=206, range=f"bytes {half}-{LENGTH - 1}/{LENGTH}")
+    [told] = await ends(one, 1)
+    assert (told["outcome"], told["from"], told["covered"]) == ("complete", 0, LENGTH)
+
+
 async def test_who_has_the_log_reads_it_also_while_another_is_elected_that_has_none(
     start: Callable[..., Worker], log: Path
 ) -> None:

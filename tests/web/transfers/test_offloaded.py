@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,16 @@ from fileserve.semantics.ranges import Span
 from fileserve.web.transfers.counts import TransferCounts
 from fileserve.web.transfers.ledger import Ledger, Outcome
 from fileserve.web.transfers.nginx_log import LONGEST, parse_line
-from fileserve.web.transfers.offloaded import LINES, PATIENCE_S, LogLine, Offload, Offloaded, read_offload
+from fileserve.web.transfers.offloaded import (
+    HASTE_S,
+    LINES,
+    LOOK_S,
+    PATIENCE_S,
+    LogLine,
+    Offload,
+    Offloaded,
+    read_offload,
+)
 from fileserve.web.transfers.pieces import End, Piece, Subject
 
 FILE = Subject("192.0.2.1", "download", "films/a.mkv", '"tag"', 100)
@@ -122,10 +132,76 @@ def test_after_a_day_nobody_waits() -> None:
     assert offloaded.next_end_s() == math.inf
     offloaded.add(offload(began_s=5.0))
     offloaded.add(offload(began_s=6.0, id="1a2b3c4d5e-n8"))
-    assert offloaded.next_end_s() == 5.0 + PATIENCE_S
-    assert list(offloaded.expire(4.0 + PATIENCE_S)) == []
+    assert offloaded.next_end_s() == 5.0 + LOOK_S
+    assert list(offloaded.expire(4.0 + PATIENCE_S - LOOK_S)) == []
+    assert offloaded.next_end_s() == 4.0 + PATIENCE_S
     assert [piece.end for piece in offloaded.expire(5.5 + PATIENCE_S)] == [End.UNKNOWN]
     assert len(list(offloaded)) == 1
+
+
+def test_once_the_log_has_moved_on_nobody_waits_for_longer_than_a_slow_client_takes() -> None:
+    offloaded = Offloaded(TransferCounts())
+    offloaded.add(offload(began_s=5.0))
+    offloaded.add(offload(began_s=6.0, id="1a2b3c4d5e-n8"))
+    offloaded.add(offload(began_s=7.0, id="1a2b3c4d5e-n9"))
+    assert list(offloaded.expire(HASTE_S + 70)) == []
+    assert offloaded.hear(line(transfer="1a2b3c4d5e-n8")) is not None
+    assert [(piece.ids, piece.end) for piece in offloaded.expire(HASTE_S + 140)] == [((ID,), End.UNKNOWN)]
+    assert [piece.ids for piece in offloaded] == [("1a2b3c4d5e-n9",)]
+
+
+def rest(start: int, at: tuple[float, float], id: str = "1a2b3c4d5e-nf") -> Piece:
+    """Return the piece of who has gone on from *start*, and taken everything."""
+    return Piece(FILE, (id,), at, start, start, 100 - start, (Span(start, 100),), End.TAKEN)
+
+
+def test_what_a_resume_that_is_whole_has_gone_on_with_counts_as_taken_until_there() -> None:
+    offloaded = Offloaded(TransferCounts(), 60.0)
+    offloaded.add(offload(0, began_s=1.0))
+    offloaded.add(offload(40, began_s=2.0, id="1a2b3c4d5e-n8"))
+    offloaded.forget(rest(70, (10.0, 20.0)))
+    assert offloaded.next_end_s() == 61.0
+    assert list(offloaded.expire(79.0)) == []
+    pieces = list(offloaded.expire(80.0))
+    assert [(piece.spans, piece.sent, piece.end) for piece in pieces] == [
+        ((Span(0, 40),), 40, End.LEFT),
+        ((Span(40, 70),), 30, End.LEFT),
+    ]
+    assert offloaded.next_end_s() == math.inf
+
+
+def test_while_a_later_response_is_waited_for_a_download_in_several_ranges_goes_on() -> None:
+    offloaded = Offloaded(TransferCounts(), 60.0)
+    offloaded.add(offload(0, began_s=1.0))
+    offloaded.add(offload(30, 60, began_s=15.0, id="1a2b3c4d5e-n8"))
+    offloaded.forget(rest(70, (10.0, 20.0)))
+    assert list(offloaded.expire(80.0)) == []
+    assert offloaded.hear(line(transfer="1a2b3c4d5e-n8", range="bytes 30-59/100", sent=30)) is not None
+    assert list(offloaded.expire(139.0)) == []
+    assert [piece.spans for piece in offloaded.expire(140.0)] == [(Span(0, 70),)]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(replace(rest(70, (10.0, 20.0)), floor=0), id="a_range_with_an_end"),
+        pytest.param(replace(rest(70, (10.0, 20.0)), end=End.LEFT), id="left"),
+        pytest.param(replace(rest(70, (10.0, 20.0)), subject=replace(FILE, client="192.0.2.9")), id="of_another"),
+    ],
+)
+def test_what_says_nothing_of_the_bytes_before_ends_nothing(other: Piece) -> None:
+    offloaded = Offloaded(TransferCounts(), 60.0)
+    offloaded.add(offload(0, began_s=1.0))
+    offloaded.forget(other)
+    assert list(offloaded.expire(1000.0)) == []
+
+
+def test_who_has_too_many_responses_loses_their_own() -> None:
+    offloaded = Offloaded(TransferCounts(), most=3)
+    modest = offload()
+    offloaded.add(replace(modest, piece=replace(modest.piece, subject=replace(FILE, client="192.0.2.9"))))
+    given_up = [offloaded.add(offload(id=f"1a2b3c4d5e-n{number}{number}")) for number in range(3)]
+    assert [piece.ids for piece in given_up if piece] == [("1a2b3c4d5e-n00",)]
 
 
 def test_what_has_ended_otherwise_is_not_waited_for() -> None:
