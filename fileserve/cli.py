@@ -136,7 +136,7 @@ def serve(directory: str | None, **options: Any) -> None:
 
 def _check_sessions(settings: Settings) -> None:
     if settings.upload and settings.workers > 1:
-        from fileserve.web.opening import check_sessions
+        from fileserve.web.stores import check_sessions
 
         check_sessions(settings)
 
