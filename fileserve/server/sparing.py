@@ -2,8 +2,8 @@
 
 Policy: of each kind `RECORDS` in a minute are told one by one, with the address; the others are counted, and told as
 one number when the minute is over. What an operator looks for in the log, a server that fails, stays to be found there,
-and ``/metrics`` counts each. What takes more than a request (a file that changed while it was sent, a disk that fails) is
-bounded by that, and told each time.
+and ``/metrics`` counts each. What takes more than a request (a file that changed while it was sent, a disk that fails)
+is bounded by that, and told each time.
 """
 
 import asyncio
