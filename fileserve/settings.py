@@ -68,7 +68,9 @@ class Settings(BaseSettings):
     )
 
     root: RootDirectory = Field(Path("."), description="Directory to serve.")
-    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 or :: for every interface.")
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface by IPv4, :: by IPv6 and IPv4."
+    )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     uds: Path | None = Field(None, description="Unix socket to listen on, instead of a port.")
     fd: int | None = Field(None, ge=0, description="Descriptor of a listening socket that was inherited, instead.")

@@ -74,3 +74,8 @@ class Connection(HttpToolsProtocol):
         client = address_of(transport.get_extra_info("peername"))
         self.client = client if client is not None and client[1] is not None else None  # type: ignore[assignment]
         self.scheme = "https" if transport.get_extra_info("sslcontext") else "http"
+
+    @property
+    def peer(self) -> str:
+        """The other end, for a log."""
+        return f"{self.client[0]}:{self.client[1]}" if self.client else "unix"

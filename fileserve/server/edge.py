@@ -7,6 +7,7 @@ is shared has this one owner.
 """
 
 import asyncio
+import logging
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -19,6 +20,7 @@ from fileserve.server.deadlines import Deadlines
 from fileserve.server.limits import RESERVED_DESCRIPTORS, Limits
 from fileserve.server.refusals import Refusal
 from fileserve.server.rests import Rests
+from fileserve.server.sparing import Sparing
 from fileserve.server.stalls import StallWatch
 
 MAX_LINGERING = RESERVED_DESCRIPTORS // 2  # more would take the descriptors that admitted connections count on
@@ -50,6 +52,7 @@ class Edge:
         self.leaving = asyncio.Event()
         self.draining = asyncio.Event()
         self.rests = Rests()
+        self.sparing = Sparing(logging.getLogger("uvicorn.error"))
         self.heads: Deadlines[Waiting] = Deadlines(lambda connection: connection.head_is_late())
         self.idle: Deadlines[Waiting] = Deadlines(lambda connection: connection.timeout_keep_alive_handler())
 

@@ -77,7 +77,7 @@ class Ending(Intake):
         that were sent are worth having.
         """
         self.edge.counts.broken_off += 1
-        self.logger.warning("%s - response broken off: %s", self._peer, reason)
+        self.edge.sparing.warning("responses broken off", "%s - response broken off: %s", self.peer, reason)
         self.wire.abort(reset=reset)
 
     def progress(self) -> object | None:
@@ -101,9 +101,11 @@ class Ending(Intake):
         of = {"request_id": self.exchange.request_id} if self.exchange is not None else None
         stall_s = self.limits.stall_timeout_s
         if self._awaits_content() and not self.cycle.response_started and not self.wire.unacknowledged():
-            self.logger.warning("%s - content too slow for %g s; refused", self._peer, stall_s, extra=of)
+            message = "%s - content too slow for %g s; refused"
+            self.edge.sparing.warning("requests with slow content", message, self.peer, stall_s, extra=of)
             return self.refuse(Refusal.SLOW_CONTENT)
-        self.logger.warning("%s - stalled for %g s; connection reset", self._peer, stall_s, extra=of)
+        message = "%s - stalled for %g s; connection reset"
+        self.edge.sparing.warning("stalled connections", message, self.peer, stall_s, extra=of)
         self.wire.stall()
 
     def refuse(self, refusal: Refusal) -> None:
@@ -140,10 +142,6 @@ class Ending(Intake):
     def _close_unasked(self) -> None:
         if self.cycle is None and not self.arrival.incomplete:
             self.transport.close()
-
-    @property
-    def _peer(self) -> str:
-        return f"{self.client[0]}:{self.client[1]}" if self.client else "unix"
 
     def _awaits_content(self) -> bool:
         cycle, paused = self.cycle, self.flow.read_paused

@@ -111,8 +111,9 @@ class Intake(Connection):
                 pending += part[upgrade.args[0] :], again
                 self.parser = self.new_parser()
             except httptools.HttpParserError:
-                self.logger.warning("Invalid HTTP request received.")
-                self.refuse(self.refusal or Refusal.MALFORMED)
+                refusal = self.refusal or Refusal.MALFORMED
+                self.edge.sparing.warning("malformed requests", "%s - refused: %s", self.peer, refusal.detail)
+                self.refuse(refusal)
                 return
 
     def on_message_begin(self) -> None:
@@ -220,10 +221,7 @@ class Intake(Connection):
         )
 
     def _judge_incomplete(self) -> None:
-        """Judge what has come of a head or of what stands around content: trailers, extensions of chunks.
-
-        Let the time of a head run, or that of a connection on which nothing happens.
-        """
+        """Judge what has come of a head or of what stands around content: trailers, extensions of chunks."""
         limits, arrival = self.limits, self.arrival
         if arrival.received > limits.header_bytes or len(self.headers) > limits.header_count:
             self.refuse(head.too_large(self.url, limits) if arrival.incomplete else Refusal.LARGE_HEAD)

@@ -57,9 +57,13 @@ def url_of(listener: socket.socket, scheme: str, root_path: str) -> str:
 
 
 def _tcp(host: str, port: int, reuse_port: bool) -> socket.socket:
+    """Listen on *host*. ``::`` is for IPv4, too, where the system can; Python by itself makes it for IPv6 alone."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG, reuse_port=reuse_port)
+        both = address[0] == "::" and socket.has_dualstack_ipv6()
+        return socket.create_server(
+            address[:2], family=family, backlog=BACKLOG, reuse_port=reuse_port, dualstack_ipv6=both
+        )
     except OSError as error:
         raise CannotListen(
             f"cannot listen on {host} port {port}: {_reason(error)}; --port chooses another port"

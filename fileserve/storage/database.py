@@ -36,6 +36,12 @@ class _UnusableError(Exception):
     """The file is damaged, or holds something else."""
 
 
+class _Connection(sqlite3.Connection):
+    """A connection that knows which file it has; ``None`` in memory."""
+
+    file: os.stat_result | None = None
+
+
 class Database:
     """The database file *path*, or one in memory; *schema* is SQL that makes its tables, *version* its number.
 
@@ -65,7 +71,7 @@ class Database:
         self._suspect = False
         self.closed = False
         self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = self._open()
+        self._connection: _Connection | None = self._open()
         _databases.add(self)
 
     @contextmanager
@@ -96,6 +102,15 @@ class Database:
             self._suspect = True
             self._close()
 
+    def is_in_place(self) -> bool:
+        """Tell whether the file in use is the one at its path; one that was deleted takes rows that nobody finds.
+
+        Raises ``FileNotFoundError`` where nothing is there.
+        """
+        with self._lock:
+            used = self._connection.file if self._connection else None
+        return used is None or self._path is None or os.path.samestat(used, os.stat(self._path))
+
     def close(self) -> None:
         """Close the connection, once no thread uses it."""
         with self._lock:
@@ -113,7 +128,7 @@ class Database:
         self._connection = None
         self._lock = threading.Lock()
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self) -> "_Connection":
         if self._path is None:
             return self._connect(":memory:")
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -124,13 +139,16 @@ class Database:
                 _log.warning("%s: %s; set aside as %s%s, and made anew", self._path, error, self._path.name, _SET_ASIDE)
                 _set_aside(self._path)
                 connection = self._connect(self._path)
+            connection.file = os.stat(self._path)
         self._suspect = False
         return connection
 
-    def _connect(self, path: Path | str) -> sqlite3.Connection:
+    def _connect(self, path: Path | str) -> "_Connection":
         if isinstance(path, Path):
             _make_private(path)
-        connection = sqlite3.connect(path, timeout=_BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            path, timeout=_BUSY_MS / 1000, isolation_level=None, check_same_thread=False, factory=_Connection
+        )
         try:
             self._prepare(connection)
         except sqlite3.DatabaseError as error:

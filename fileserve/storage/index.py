@@ -133,10 +133,18 @@ class Index:
         self._store(_STORE_PIECES, row, _EVICT.format(table="pieces"), max(1, self._max_rows // _PIECES_SHARE))
 
     def check(self) -> None:
-        """Return if rows can be written now: it writes what is there already. Raises ``Unreadable``."""
+        """Return if rows can be written now, and found again: it writes what is there already.
+
+        A file that another process has put in the place of a damaged one is opened. Raises ``Unreadable``.
+        """
         try:
+            if not self._database.is_in_place():
+                self._database.doubt()
+                self._reader.doubt()
             with self._database.transaction() as connection:
                 connection.execute(f"PRAGMA user_version = {_VERSION}")
+        except FileNotFoundError as error:
+            raise Unreadable("its file was deleted: restart the server, which makes it anew") from error
         except (OSError, sqlite3.Error) as error:
             raise Unreadable("the index cannot be written") from error
 

@@ -8,7 +8,8 @@ serves where openat2 does not work. Which of the two is settled once, by a probe
 A name that the kernel has cached is opened on the event loop, in a few microseconds; every other in the pool. Files
 are opened with ``O_NONBLOCK`` and judged by their descriptor: a FIFO or a device answers at once, and is closed.
 
-When the directory is moved, Root goes on serving it; when it is deleted, everything is ``NotFound``.
+When the directory is moved, Root goes on serving it; when it is deleted, everything is ``NotFound``. ``check`` says so
+of both, and of another that has taken its place: which of the two is meant, only a restart can settle.
 """
 
 import asyncio
@@ -125,15 +126,27 @@ class Root:
             self._listings_asked -= 1
 
     def check(self) -> None:
-        """Return if the root can be read now. Blocks; for a thread. Raises what ``list`` does."""
+        """Return if the root can be read now, and is still what its path leads to. Blocks; for a thread.
+
+        Raises what ``list`` does; ``NotFound`` says what is at the path now.
+        """
         fd = self.open_directory(())
         try:
             with os_errors(), os.scandir(fd) as entries:
                 next(entries, None)
-                if not os.fstat(fd).st_nlink:
-                    raise NotFound
+                self._check_place(os.fstat(fd))
         finally:
             os.close(fd)
+
+    def _check_place(self, held: os.stat_result) -> None:
+        try:
+            found = os.stat(b"/" + b"/".join(self._anchors[1]))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotFound("nothing is at its path any more: bring it back and restart the server") from error
+        except PermissionError:
+            return  # Policy: of a path that leads through what is closed now nothing is known, and files are served
+        if not os.path.samestat(found, held):
+            raise NotFound("its path is another directory now: restart the server to serve that one")
 
     def open_file(self, name: Name) -> OpenFile:
         """Open the regular file *name*, as ``open`` does. Blocks; for a thread."""

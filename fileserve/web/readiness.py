@@ -63,7 +63,8 @@ class Readiness:
         self._checks: Mapping[str, Check] = {
             "root": Check(
                 read_root,
-                "The served directory cannot be read: is it there and mounted, and may the server's user list it?",
+                "The served directory cannot be read, or is not where it was: is it there and mounted, and may the "
+                "server's user list it?",
             ),
             "index": Check(
                 write_index,

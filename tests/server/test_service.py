@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import itertools
 import os
 import signal
 import socket
@@ -9,14 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
 import psutil
 import pytest
 
-from fileserve.server.notifying import Notifier, superior_of_environment
+from fileserve.server.notifying import SHORTEST_WATCHDOG_S, Notifier, superior_of_environment
 from tests.servicemanager import Service, service
 from tests.tools import clean_environment, stop, tool, wait_until
 
@@ -246,6 +247,104 @@ def test_what_is_said_to_this_process_alone_leaves_the_environment(
     superior = superior_of_environment()
     assert superior.watchdog_s == expected
     assert not [name for name in os.environ if name.startswith(("NOTIFY_", "WATCHDOG_"))]
+
+
+@pytest.mark.parametrize(
+    ("usec", "watchdog_s", "warning"),
+    [
+        ("1", SHORTEST_WATCHDOG_S, "WATCHDOG_USEC=1 is too short"),
+        ("0", None, ""),
+        (str(2**64 - 1), (2**64 - 1) / 1_000_000, ""),
+        ("9" * 400, (2**64 - 1) / 1_000_000, ""),
+    ],
+)
+def test_a_watchdog_without_sense_is_bounded(
+    usec: str, watchdog_s: float | None, warning: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/nobody")
+    monkeypatch.setenv("WATCHDOG_USEC", usec)
+    superior = superior_of_environment()
+    assert superior.watchdog_s == watchdog_s
+    assert superior.beat_s is not None
+    assert superior.beat_s >= SHORTEST_WATCHDOG_S / 3
+    assert caplog.text.count("WATCHDOG_USEC") == bool(warning)
+    assert warning in caplog.text
+
+
+@pytest.mark.parametrize("path", ["vsock:2:1234", "run/notify"])
+def test_a_manager_that_cannot_be_told_is_one_warning(
+    path: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", path)
+    superior = superior_of_environment()
+    superior.ready("accepts connections")
+    superior.beat()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert path in caplog.text
+
+
+@contextmanager
+def full_ear(path: Path) -> Iterator[socket.socket]:
+    """Listen as a manager does that reads nothing, and has no room any more."""
+    with ExitStack() as opened:
+        ear = opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        ear.bind(str(path))
+        while _fill(opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)), path):
+            pass  # each sender has a bound of its own
+        yield ear
+
+
+def _fill(sender: socket.socket, path: Path) -> int:
+    sender.setblocking(False)
+    for count in itertools.count():
+        try:
+            sender.sendto(b"full", str(path))
+        except BlockingIOError:
+            return count
+    raise AssertionError
+
+
+def heard(ear: socket.socket) -> list[bytes]:
+    """Return what is there, but for what filled it."""
+    messages = list[bytes]()
+    ear.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            messages.append(ear.recv(4096))
+    return [message for message in messages if message != b"full"]
+
+
+def test_what_a_full_socket_does_not_take_comes_later_and_nobody_waits(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    notifier = Notifier(str(tmp_path / "notify"), 3.0)
+    with full_ear(tmp_path / "notify") as ear:
+        notifier.reloading("a")
+        for _ in range(50):
+            notifier.beat()
+        notifier.ready("b")
+        assert heard(ear) == []
+        notifier.beat()
+        reloading, *others = heard(ear)
+        assert reloading.startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+        assert others == [b"READY=1\nSTATUS=b", b"WATCHDOG=1"]
+    assert len(caplog.records) == 1
+
+
+def test_a_manager_that_reads_nothing_does_not_hold_up_the_end(root: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "fileserve", "serve", str(root), "--port", "0", "--log-format", "json"]
+    variables = clean_environment() | {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1"}
+    with full_ear(tmp_path / "notify"):
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, env=variables)
+        assert process.stderr is not None
+        try:
+            assert any(b"could not be told" in line for line in iter(process.stderr.readline, b""))
+            process.terminate()
+            assert b"could not be told" not in process.stderr.read()  # a second time
+            assert process.wait(20) == 0
+        finally:
+            stop(process)
+            process.stderr.close()
 
 
 async def test_a_server_that_ends_asks_for_time_again_and_again(

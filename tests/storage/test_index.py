@@ -250,6 +250,15 @@ def test_damage_found_later_is_mended(open_index: OpenIndex, path: Path, caplog:
     assert {record.levelname for record in caplog.records} == {"WARNING"}
 
 
+def test_a_file_put_in_its_place_by_another_process_is_opened(open_index: OpenIndex, path: Path) -> None:
+    index = open_index()
+    path.rename(path.with_name("set-aside"))
+    other = open_index()
+    index.check()
+    other.store(STATUS, DIGESTS)
+    assert index.find(STATUS) == DIGESTS
+
+
 def test_a_lock_held_for_long_is_a_miss_with_one_warning(
     open_index: OpenIndex, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

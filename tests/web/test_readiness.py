@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,58 @@ async def test_a_root_that_is_gone(client: Client, served_root: Path, asked_befo
     assert told["detail"] == told["checks"]["root"]
     assert "is it there and mounted" in told["detail"]
     assert str(served_root) not in json.dumps(told)
+
+
+def move(root: Path) -> None:
+    root.rename(root.with_name("gone"))
+
+
+def replace(root: Path) -> None:
+    move(root)
+    root.mkdir()
+
+
+def delete_and_make(root: Path) -> None:
+    shutil.rmtree(root)
+    root.mkdir()  # with another inode number: the old one is still open
+
+
+def exchange_by_a_link(root: Path) -> None:
+    move(root)
+    root.with_name("release").mkdir()
+    root.symlink_to("release")
+
+
+@pytest.mark.parametrize("change", [move, replace, delete_and_make, exchange_by_a_link])
+async def test_a_root_that_is_not_what_its_path_leads_to(
+    client: Client, served_root: Path, change: Callable[[Path], None], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(readiness, "FRESH_S", 0.05)
+    change(served_root)
+    told = await failing(client)
+    assert ("nothing is at its path" if change is move else "another directory now") in told["checks"]["root"]
+    assert "restart the server" in told["checks"]["root"]
+    assert str(served_root) not in json.dumps(told)
+
+
+async def test_a_root_that_comes_back_needs_no_restart(client: Client, served_root: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(readiness, "FRESH_S", 0.05)
+    replace(served_root)
+    await failing(client)
+    served_root.rmdir()
+    served_root.with_name("gone").rename(served_root)
+    await asyncio.sleep(readiness.FRESH_S)
+    assert (await client.get("/readyz")).status == 200
+
+
+async def test_an_index_whose_folder_was_deleted(served_root: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(readiness, "FRESH_S", 0.05)
+    async with client_of(Settings(root=served_root, index_file=tmp_path / "cache" / "index")) as client:
+        assert (await client.get("/readyz")).status == 200
+        shutil.rmtree(tmp_path / "cache")
+        told = await failing(client)
+    assert told["checks"]["root"] == OK
+    assert "deleted: restart the server" in told["checks"]["index"]
 
 
 async def test_an_index_that_cannot_be_written(client: Client, tmp_path: Path, monkeypatch: Any) -> None:
