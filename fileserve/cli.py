@@ -169,7 +169,7 @@ def hash_password_of(name: str | None) -> None:
 @click.option("--token", envvar="FILESERVE_TOKEN", help="Bearer token of a private site; the environment hides it.")
 @click.option("--user", metavar="NAME[:PASSWORD]", help="Name for a private site; a missing password is asked for.")
 @click.option("--ca-file", type=click.Path(exists=True, dir_okay=False), help="Certificates to trust, PEM.")
-@click.option("--idle", default=65, show_default=True, type=click.IntRange(0, 600), help="Seconds of silence to try.")
+@click.option("--idle", default=65, show_default=True, type=click.IntRange(0, 120), help="Seconds of silence to try.")
 @click.option("--timeout", default=10.0, show_default=True, help="Seconds to wait for an answer.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def check_proxy(url: str, as_json: bool, **options: Any) -> None:

@@ -185,7 +185,7 @@ def test_faults_are_told_with_their_mends_and_a_status(server: Running) -> None:
         pytest.param(["ftp://files.example.org"], "no URL of a site", id="another_scheme"),
         pytest.param(["http://127.0.0.1:1"], "nobody answers", id="nobody"),
         pytest.param(["http://127.0.0.1:1", "--token", "a", "--user", "b:c"], "not both", id="two_credentials"),
-        pytest.param(["http://127.0.0.1:1", "--idle", "601"], "--idle", id="too_long"),
+        pytest.param(["http://127.0.0.1:1", "--idle", "121"], "--idle", id="too_long"),
     ],
 )
 def test_what_cannot_be_asked_is_status_2_in_one_line(arguments: list[str], told: str) -> None:
