@@ -20,6 +20,7 @@ _ARRIVED: dict[str, type | tuple[type, ...]] = {
     "is_forwarded_proto": bool,
     "request_id": (str, type(None)),
 }
+_CALLED = {dict: "object", list: "array", str: "string", int: "number"}
 _TAG = re.compile(r'(W/)?"[!#-~]*"')
 
 
@@ -104,5 +105,5 @@ def _listed(value: dict[str, Any], path: str) -> Listed:
 
 def _typed(value: Any, kind: type, path: str) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise Unlike(path, f"a value is no {kind.__name__}")
+        raise Unlike(path, f"a value is no {_CALLED[kind]}")
     return value

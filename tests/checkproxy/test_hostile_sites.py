@@ -59,7 +59,7 @@ def test_a_site_that_does_not_tell_that_it_is_alive_is_none(way: str) -> None:
         ("gzip_unasked", "is not what fileserve says: it comes with the content coding gzip"),
         ("no_json", "it is no JSON document"),
         ("deep", "it is no JSON document"),
-        ("a_list", "a value is no dict"),
+        ("a_list", "a value is no object"),
         ("no_utf_8", "it is no JSON document"),
         ("wrong_types", "a date is none"),
     ],

@@ -13,6 +13,7 @@ from fileserve.checkproxy import observing
 from fileserve.checkproxy.client import Client, bearer
 from fileserve.checkproxy.running import Verdict, run_checks
 from fileserve.checkproxy.site import Site
+from tests.server.certificates import certificate
 from tests.system.nginx import nginx
 from tests.tools import Running, clean_environment, serving
 
@@ -223,11 +224,10 @@ def test_a_name_is_escaped_as_a_url_needs_it(tmp_path: Path) -> None:
 
 
 def test_a_site_over_https_is_named_as_one(root: Path, tmp_path: Path) -> None:
-    make_certificate(tmp_path)
-    files = ("--ssl-certfile", str(tmp_path / "certificate.pem"), "--ssl-keyfile", str(tmp_path / "key.pem"))
-    with serving(root, *files) as server:
+    pem = certificate(tmp_path)
+    with serving(root, "--ssl-certfile", str(pem)) as server:
         stranger = _check_proxy(server.url, "--idle", "0")
-        known = _check_proxy(server.url, "--idle", "0", "--ca-file", str(tmp_path / "certificate.pem"))
+        known = _check_proxy(server.url, "--idle", "0", "--ca-file", str(pem))
     assert (stranger.returncode, stranger.stderr.count("--ca-file FILE trusts")) == (2, 1)
     assert known.stdout.count("ok  ") > 20
 
