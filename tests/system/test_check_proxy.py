@@ -220,7 +220,7 @@ def test_a_name_is_escaped_as_a_url_needs_it(tmp_path: Path) -> None:
         done = _check_proxy(proxy.url, "--idle", "0", "--path", name.name)
         missing = _check_proxy(proxy.url, "--idle", "0", "--path", "none")
     assert done.returncode == 0, done.stdout
-    assert (missing.returncode, missing.stdout.count("--path names a file below /download/")) == (3, 18)
+    assert (missing.returncode, missing.stdout.count("--path names a file below /download/")) == (3, 15)
 
 
 def test_a_site_over_https_is_named_as_one(root: Path, tmp_path: Path) -> None:
