@@ -9,8 +9,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 run: .venv/stamp  ## serve data/ on http://127.0.0.1:8000
 	@$(BIN)/fileserve serve data
 
-test: .venv/stamp  ## run the tests; ARGS go to pytest
-	$(BIN)/python -m pytest $(ARGS)
+test: .venv/stamp  ## run the tests, a process for each processor; ARGS go to pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 check: .venv/stamp  ## formatting, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -3,200 +3,46 @@
 Order of precedence: command line, environment (``FILESERVE_PORT=9000``), ``fileserve.toml`` in the current directory
 (``port = 9000``), default. A name that no setting has is an error in each of the three, never silence.
 
-Longer than other modules, because it is one table. A field that is left out of ``repr`` is a secret: no message shows
-its value.
+Longer than other modules, because it is one table; what its types accept beyond their names is in `values`. A field
+that is left out of ``repr`` is a secret: no message shows its value.
 """
 
 import difflib
 import os
-import re
 import tomllib
 from collections.abc import Mapping
-from importlib.util import find_spec
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    ByteSize,
-    DirectoryPath,
-    Field,
-    FilePath,
-    ValidationError,
-    ValidationInfo,
-)
+from pydantic import ByteSize, Field, FilePath, ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import (
-    BaseSettings,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from fileserve.values import (
+    AccelLocation,
+    AccelLog,
+    Accounts,
+    BaseUrl,
+    BearerToken,
+    ExistingFiles,
+    FieldValue,
+    IndexFile,
+    ModelName,
+    PrivateReading,
+    Proxies,
+    Replacing,
+    RootDirectory,
+    RootPath,
+    WritableFolders,
 )
 
 ENVIRONMENT_PREFIX = "FILESERVE_"
 CONFIGURATION_FILE = "fileserve.toml"
 KIB = 1024
-TOKEN_CHARACTERS = 16
-SQLITE_MAGIC = b"SQLite format 3\0"
-_ACCOUNT = re.compile(
-    r"[^:\s]+:\$argon2(?:id|i|d)\$v=(?:16|19)\$m=([1-9][0-9]*),t=([1-9][0-9]*),p=([1-9][0-9]*)"
-    r"\$([A-Za-z0-9+/]{11,})\$([A-Za-z0-9+/]{16,})"
-)
-_LOCATION = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+/")
-# Policy: whoever guesses passwords has the server compare two at once, so no hash may ask for more.
-_PASSWORD_KIB, _PASSWORD_PASSES, _PASSWORD_LANES = 1024 * KIB, 100, 64
-OWN_PATHS = (
-    *("api", "archive", "browse", "chat", "check-proxy", "checksum", "docs"),
-    *("download", "events", "live", "sign-in", "ui", "upload", "uploads"),
-)
 
 
 class SettingsError(ValueError):
     """A setting that cannot be used. The text is one line that says which, where it came from and what would do."""
-
-
-def _check_root_path(value: str) -> str:
-    if value and (not value.startswith("/") or value.endswith("/")):
-        raise ValueError("it begins with a slash and does not end with one, for example /files")
-    if value.split("/")[1:2] and value.split("/")[1] in OWN_PATHS:
-        raise ValueError("it begins like an address of fileserve's own; choose another")
-    return value
-
-
-def _check_field_value(value: str) -> str:
-    if not value.isascii() or not value.isprintable():
-        raise ValueError("a field value is one line of printable ASCII")
-    return value
-
-
-def _check_root(value: Path) -> Path:
-    if not os.access(value, os.X_OK):
-        raise ValueError("the server may not enter this directory")
-    return value
-
-
-def _split(value: object) -> object:
-    """Take several values from one text, as the environment has them: white space stands between them."""
-    return tuple(value.split()) if isinstance(value, str) else value
-
-
-def _split_lines(value: object) -> object:
-    """Take several values from one text, each on a line of its own."""
-    return tuple(value.splitlines()) if isinstance(value, str) else value
-
-
-def _check_writable(values: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-    root = info.data.get("root")
-    for value in values:
-        if value.startswith("/") or not {"", ".", ".."}.isdisjoint(value.removesuffix("/").split("/")):
-            raise ValueError("write the path of a folder below the served directory, such as incoming/photos")
-        if root is not None and not (root / value).is_dir():
-            raise ValueError(f"there is no folder {value} in the served directory; make it first")
-    return values
-
-
-def _check_auth(values: tuple[str, ...]) -> tuple[str, ...]:
-    for value in values:
-        hashed = _ACCOUNT.fullmatch(value)
-        if hashed is None or any(len(encoded) % 4 == 1 for encoded in hashed.groups()[3:]):
-            raise ValueError("write NAME:HASH, as fileserve hash-password NAME prints it, in single quotes")
-        kib, passes, lanes = map(int, hashed.groups()[:3])
-        if not 8 * lanes <= kib <= _PASSWORD_KIB or passes > _PASSWORD_PASSES or lanes > _PASSWORD_LANES:
-            raise ValueError("a hash asks for too much memory or time, or too little; make one with hash-password")
-    names = [value.partition(":")[0] for value in values]
-    if len(set(names)) < len(names):
-        raise ValueError("a name stands there twice")
-    return values
-
-
-def _check_bearer(value: str) -> str:
-    if value and (len(value) < TOKEN_CHARACTERS or not value.isascii() or not value.isprintable() or " " in value):
-        raise ValueError(f"a token has {TOKEN_CHARACTERS} printable ASCII characters at least, and no space")
-    return value
-
-
-def _check_private(value: bool, info: ValidationInfo) -> bool:
-    if value and not info.data.get("auth") and not info.data.get("token"):
-        raise ValueError("nobody could read; --auth or --token says who may")
-    return value
-
-
-def _check_replace(value: bool, info: ValidationInfo) -> bool:
-    if value and not info.data.get("upload"):
-        raise ValueError("this goes with --upload")
-    return value
-
-
-def _check_existing(value: str, info: ValidationInfo) -> str:
-    if value == "replace" and not info.data.get("replace"):
-        raise ValueError("this goes with --replace")
-    return value
-
-
-def _check_proxies(value: str) -> str:
-    for proxy in filter(None, value.split(",")):
-        if proxy.strip() != "unix:":
-            ip_network(proxy.strip(), strict=False)
-    return value
-
-
-def _check_accel(value: str, info: ValidationInfo) -> str:
-    if value and (not _LOCATION.fullmatch(value) or value.split("/")[1] in OWN_PATHS):
-        raise ValueError("it begins and ends with a slash, and like no address of fileserve's own: /_files/")
-    if value and not info.data.get("trusted_proxies"):
-        raise ValueError("this goes with --trusted-proxies, which says where that nginx is")
-    return value
-
-
-def _check_accel_log(value: Path | None, info: ValidationInfo) -> Path | None:
-    if value is not None and not info.data.get("accel_redirect"):
-        raise ValueError("this goes with --accel-redirect")
-    return value
-
-
-def _check_index(value: Path | None, info: ValidationInfo) -> Path | None:
-    """Refuse what would be served, or is somebody's file."""
-    if value is None:
-        return None
-    path, root = value.resolve(), info.data.get("root", Path("/nowhere"))
-    if path.is_relative_to(root.resolve()):
-        raise ValueError("it would be served; choose a place outside the served directory")
-    if path.is_dir():
-        raise ValueError("this is a directory; name a file in it")
-    try:
-        with path.open("rb") as file:
-            beginning = file.read(len(SQLITE_MAGIC))
-    except FileNotFoundError:
-        return value
-    except OSError as error:
-        raise ValueError(f"it cannot be read: {error.strerror}") from None
-    if beginning not in (b"", SQLITE_MAGIC):
-        raise ValueError("this file is something else; choose another name")
-    return value
-
-
-def _check_base_url(value: str) -> str:
-    """Refuse what nobody could be asked at, and an upstream where its client is missing."""
-    if not value:
-        return value
-    parts = urlsplit(_check_field_value(value))
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("it begins with http:// or https:// and a host, for example http://127.0.0.1:11434/v1")
-    if parts.username is not None:
-        raise ValueError("a name and password do not belong here; the key has a setting of its own")
-    if find_spec("httpx2") is None:
-        raise ValueError("this needs the extra llm: pip install 'fileserved[llm]'")
-    return value.rstrip("/")
-
-
-def _check_model(value: str, info: ValidationInfo) -> str:
-    if not value and info.data.get("chat_base_url"):
-        raise ValueError("an upstream is asked for a model by name; FILESERVE_CHAT__MODEL tells which")
-    return value
 
 
 def _chat_variable(name: str) -> str:
@@ -221,7 +67,7 @@ class Settings(BaseSettings):
         loc_by_alias=False,
     )
 
-    root: Annotated[DirectoryPath, AfterValidator(_check_root)] = Field(Path("."), description="Directory to serve.")
+    root: RootDirectory = Field(Path("."), description="Directory to serve.")
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 or :: for every interface.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     uds: Path | None = Field(None, description="Unix socket to listen on, instead of a port.")
@@ -235,34 +81,28 @@ class Settings(BaseSettings):
     supervise: bool = Field(
         False, description="Run a single worker under a supervisor as well, so that SIGHUP renews it, too."
     )
-    root_path: Annotated[str, AfterValidator(_check_root_path)] = Field(
-        "", description="Prefix under which a proxy publishes the site, for example /files."
-    )
+    root_path: RootPath = Field("", description="Prefix under which a proxy publishes the site, for example /files.")
     hidden: bool = Field(False, description="Serve and list names that begin with a dot.")
-    auth: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_auth)] = Field(
+    auth: Accounts = Field(
         (),
         repr=False,
         description="Name and password hash of somebody who may change files, from hash-password; may be repeated. "
         "Reading stays open to everybody without --private.",
     )
-    token: Annotated[str, AfterValidator(_check_bearer)] = Field(
+    token: BearerToken = Field(
         "",
         repr=False,
         description="Bearer token that gives the same rights; the environment keeps it from the list of processes.",
     )
-    private: Annotated[bool, AfterValidator(_check_private)] = Field(
-        False, description="Ask for --auth or --token for reading, too."
-    )
+    private: PrivateReading = Field(False, description="Ask for --auth or --token for reading, too.")
     upload: bool = Field(
         False, description="Take new files and directories; beyond loopback only with --auth or --token."
     )
-    replace: Annotated[bool, AfterValidator(_check_replace)] = Field(
-        False, description="Let uploads and moves take the place of files that exist."
-    )
+    replace: Replacing = Field(False, description="Let uploads and moves take the place of files that exist.")
     delete: bool = Field(False, description="Let files and empty directories be deleted.")
     move: bool = Field(False, description="Let files and directories be moved and renamed.")
-    writable: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_lines), AfterValidator(_check_writable)] = (
-        Field((), description="Folder below which alone anything may be changed; may be repeated. Without one, all.")
+    writable: WritableFolders = Field(
+        (), description="Folder below which alone anything may be changed; may be repeated. Without one, all."
     )
     upload_bytes: ByteSize = Field(ByteSize(0), description="Bytes of one uploaded file; more is 413; 0 is no limit.")
     form_bytes: ByteSize = Field(ByteSize(0), description="Bytes of one uploaded form; more is 413; 0 is no limit.")
@@ -272,7 +112,7 @@ class Settings(BaseSettings):
         description="Files of forms that a worker holds open at once, but no more than a quarter of its descriptors; "
         "more are answered 503, and more than 256 of one client 429.",
     )
-    existing: Annotated[Literal["refuse", "rename", "replace"], AfterValidator(_check_existing)] = Field(
+    existing: ExistingFiles = Field(
         "refuse",
         description="What becomes of a form's file whose name is taken; the form's field existing counts more.",
     )
@@ -300,7 +140,7 @@ class Settings(BaseSettings):
         ge=0,
         description="Milliseconds after a change in which entity tags are weak; more for network file systems.",
     )
-    cache_control: Annotated[str, AfterValidator(_check_field_value)] = Field(
+    cache_control: FieldValue = Field(
         "no-cache", description="Cache-Control of files; the default lets caches store and revalidate."
     )
     zero_copy: Literal["auto", "off"] = Field(
@@ -322,7 +162,7 @@ class Settings(BaseSettings):
     index_rate: Annotated[ByteSize, Field(ge=64 * KIB)] = Field(
         ByteSize(64 * KIB * KIB), description="Bytes per second that the background pass reads, at the most."
     )
-    index_file: Annotated[Path | None, AfterValidator(_check_index)] = Field(
+    index_file: IndexFile = Field(
         None,
         description="Database of digests; without it one in the user's cache directory, else in each worker's memory.",
     )
@@ -332,7 +172,7 @@ class Settings(BaseSettings):
         ge=100,
         description="Log records, and other events of each kind, that are kept; the oldest are forgotten.",
     )
-    operator_token: Annotated[str, AfterValidator(_check_bearer)] = Field(
+    operator_token: BearerToken = Field(
         "",
         repr=False,
         description="What opens transfers, logs and /live; serve makes one where it is not set. "
@@ -342,15 +182,15 @@ class Settings(BaseSettings):
         60, gt=0, description="Seconds in which a download that was broken off may go on and still counts as the same."
     )
     chat: bool = Field(True, description="Answer questions about the files at /chat.")
-    chat_base_url: Annotated[str, AfterValidator(_check_base_url)] = Field(
+    chat_base_url: BaseUrl = Field(
         "",
         validation_alias=_chat_variable("BASE_URL"),
         description="OpenAI-compatible server that answers, such as http://127.0.0.1:11434/v1; else a built-in one.",
     )
-    chat_model: Annotated[str, AfterValidator(_check_model)] = Field(
+    chat_model: ModelName = Field(
         "", validation_alias=_chat_variable("MODEL"), validate_default=True, description="Model that is asked there."
     )
-    chat_api_key: Annotated[str, AfterValidator(_check_field_value)] = Field(
+    chat_api_key: FieldValue = Field(
         "",
         validation_alias=_chat_variable("API_KEY"),
         repr=False,
@@ -392,23 +232,23 @@ class Settings(BaseSettings):
     access_log: bool = Field(
         False, description="Log each response: method, path, status, bytes, times, client, request id, user agent."
     )
-    metrics_token: Annotated[str, AfterValidator(_check_bearer)] = Field(
+    metrics_token: BearerToken = Field(
         "",
         repr=False,
         description="Bearer token for /metrics; without it only this machine may ask, and not through a proxy. "
         "The environment keeps it from the list of processes.",
     )
-    trusted_proxies: Annotated[str, AfterValidator(_check_proxies)] = Field(
+    trusted_proxies: Proxies = Field(
         "",
         description="Addresses and networks whose X-Forwarded-For and X-Request-ID count, separated by commas; "
         "unix: for --uds.",
     )
-    accel_redirect: Annotated[str, AfterValidator(_check_accel)] = Field(
+    accel_redirect: AccelLocation = Field(
         "",
         description="Location of nginx that sends files for this server, such as /_files/; nginx/fileserve-accel.conf "
         "has it. Only what a trusted proxy asks for is left to it.",
     )
-    accel_log: Annotated[Path | None, AfterValidator(_check_accel_log)] = Field(
+    accel_log: AccelLog = Field(
         None, description="Log of that nginx of what it has sent; from it transfers know how that has ended."
     )
     retry_after: int = Field(5, ge=0, description="Seconds that Retry-After asks for when a limit is reached.")

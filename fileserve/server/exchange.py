@@ -13,7 +13,6 @@ It leans on these of uvicorn's `RequestResponseCycle`: ``send``, ``disconnected`
 import asyncio
 import os
 from collections.abc import Container, Coroutine, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
@@ -23,6 +22,7 @@ from fileserve.records import request_id
 from fileserve.server.access_log import log_request
 from fileserve.server.clients import Ticket, key_of
 from fileserve.server.clock import Instant, format_date
+from fileserve.server.extension import ZEROCOPYSEND, extensions_of
 from fileserve.server.region import region_of
 from fileserve.server.writing import judge, write_body, write_head
 from fileserve.server.zerocopy import Disconnected, FileEnded, Sender
@@ -30,7 +30,6 @@ from fileserve.server.zerocopy import Disconnected, FileEnded, Sender
 if TYPE_CHECKING:
     from fileserve.server.protocol import Protocol
 
-ZEROCOPYSEND = "http.response.zerocopysend"
 Message = Any  # uvicorn's union of messages does not know the extension's
 
 _NANOSECONDS = 1_000_000_000
@@ -72,7 +71,7 @@ class Exchange:
             if self.cycle.disconnected:
                 return
             request_id.set(self.request_id)  # in the context of this request's task, which ends with it
-            scope["extensions"] = self._extensions()  # type: ignore[typeddict-unknown-key]
+            scope["extensions"] = extensions_of(self)  # type: ignore[typeddict-unknown-key]
             await self.app(scope, receive, self.send)
         except Disconnected:
             pass  # the connection is broken already, and that a client leaves is no news
@@ -138,27 +137,13 @@ class Exchange:
             self.cycle.disconnected = True
         self.cycle.message_event.set()
 
-    def _extensions(self) -> dict[str, dict[object, object]]:
-        connection = self.connection
-        own: dict[object, object] = {
-            "now_ns": self.instant,
-            "client": self._client,
-            "unsent": self.unsent,
-            "unacknowledged": partial(connection.wire.unacknowledged, self.number),
-            "lost": connection.wire.loss,
-            "request_id": self.request_id,
-            "hang_up": self._hang_up,
-            "leaving": connection.edge.leaving,
-            "draining": connection.edge.draining,
-            "is_proxied": connection.is_proxied,
-        }
-        return {"fileserve": own} if connection.wire.sender is None else {"fileserve": own, ZEROCOPYSEND: {}}
-
-    def _hang_up(self) -> None:
+    def hang_up(self) -> None:
+        """End the connection as if the client had left it, unless it is another request's by now."""
         if self.connection.exchange is self:
             self.connection.wire.abort(reset=False)
 
-    def _client(self) -> str | None:
+    def client(self) -> str | None:
+        """Return what stands for the client where clients are counted: its address or its network."""
         client = self.cycle.scope["client"]
         return key_of(client[0]) if client else None
 

@@ -115,3 +115,9 @@ def size_of(target: bytes, fields: Fields) -> int:
     """Return the bytes of a head with this target and these fields, but for the method and optional whitespace."""
     lines = sum(len(name) + len(value) + _LINE_OVERHEAD for name, value in fields)
     return len(target) + _VERSION_BYTES + _LINE_OVERHEAD + lines
+
+
+def without_upgrade(method: bytes, target: bytes, version: str, fields: Fields) -> bytes:
+    """Return the head without its Upgrade, for the parser."""
+    lines = [b"%s: %s\r\n" % field for field in fields if field[0] != b"upgrade"]
+    return b"%s %s HTTP/%s\r\n%s\r\n" % (method, target, version.encode(), b"".join(lines))

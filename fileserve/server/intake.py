@@ -1,12 +1,12 @@
 """What comes in on a connection: request heads, judged before uvicorn acts on them, and refusals of those that fail.
 
-`Intake` stands between uvicorn's `HttpToolsProtocol` and `Protocol`, which sends what goes out. A refused request is
+`Intake` stands between uvicorn's `HttpToolsProtocol` and `Protocol`, which runs what is asked. A refused request is
 answered when what was asked before it is answered, never in the middle of a response; nothing that arrives behind it is
 read. A head has a size, a number of fields and a time; trailers have the same limits, and no application sees them (RFC
 9110 §6.5.1). The parser is fed in pieces and rests while a request waits, so that few can wait.
 
 Each override says what of uvicorn it leans on; `tests/server/test_contract.py` fails when an upgrade changes that.
-Left out: what the application answers, and how connections end.
+Left out: what the application answers, and how connections end (`endings`).
 """
 
 import asyncio
@@ -106,7 +106,9 @@ class Intake(Connection):
                 if self._should_upgrade():
                     self.handle_websocket_upgrade()
                     return
-                pending += part[upgrade.args[0] :], self._head_without_upgrade()
+                version = self.parser.get_http_version()
+                again = head.without_upgrade(self.parser.get_method(), self.url, version, self.headers)
+                pending += part[upgrade.args[0] :], again
                 self.parser = self.new_parser()
             except httptools.HttpParserError:
                 self.logger.warning("Invalid HTTP request received.")
@@ -191,11 +193,11 @@ class Intake(Connection):
                 self.break_off("the request's content is malformed", reset=False)
 
     def end_or_wait(self) -> None:
-        """Do what is due when nothing is being answered. `Protocol` knows."""
+        """Do what is due when nothing is being answered. `Ending` knows."""
         raise NotImplementedError
 
     def break_off(self, reason: str, *, reset: bool) -> None:
-        """Close the connection at once. `Protocol` knows how."""
+        """Close the connection at once. `Ending` knows how."""
         raise NotImplementedError
 
     def _judge_head(self, version: str) -> Refusal | None:
@@ -235,11 +237,6 @@ class Intake(Connection):
     def _complete_head(self) -> None:
         self.arrival.complete()
         self.edge.heads.discard(self)
-
-    def _head_without_upgrade(self) -> bytes:
-        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
-        lines = [b"%s: %s\r\n" % field for field in self.headers if field[0] != b"upgrade"]
-        return b"%s %s HTTP/%s\r\n%s\r\n" % (method, self.url, version, b"".join(lines))
 
     def head_is_late(self) -> None:
         """Refuse a head that takes too long; close a connection on which none has begun."""

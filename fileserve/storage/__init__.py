@@ -19,10 +19,12 @@ Changes (``storage.changes``), from the outside in:
 - ``draft``       ``Draft``: the file that it is written to, as threads use it
 - ``target``      ``Target``: a name beneath the root, and what has it now
 - ``placing``     names given in one step, one at a time
+- ``together``    the names of several drafts, all or none; ``patience``: waiting for a locked directory
 - ``hiding``, ``sweep``   files without a name or with a hidden one; what a crash has left
-- ``space``       room on the disk (beside the package)
+- ``room``        what an upload needs of the disk; ``space``: what the disk has (beside the package)
 - ``uploads``     ``Uploads``: files that come in several requests
-- ``resumable``, ``sessions``   the file and the row of one of them
+- ``resumed``, ``resumable``   the file of one of them during a request: for the event loop, and in threads
+- ``paused``, ``sessions``   its file and its row between requests; ``copying``: one file put into another
 
 Archives (``storage.archives``), from the outside in:
 

@@ -16,12 +16,13 @@ from uvicorn.server import Server, ServerState
 from fileserve.server import Protocol
 from fileserve.server.connection import Connection
 from fileserve.server.edge import edge_of
+from fileserve.server.endings import Ending
 from fileserve.server.intake import Intake
 from fileserve.server.limits import Limits
 
 OVERRIDES = sorted(
     name
-    for cls in (Protocol, Intake, Connection)
+    for cls in (Protocol, Ending, Intake, Connection)
     for name in vars(cls)
     if name in vars(HttpToolsProtocol) and callable(getattr(HttpToolsProtocol, name))
 )

@@ -36,20 +36,14 @@ def command_of(server: str) -> list[str]:
     return [sys.executable, "-m", *words]
 
 
-def port_options(server: str) -> list[str]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    return ["--port", str(port)] if server == "uvicorn" else ["--bind", f"127.0.0.1:{port}"]
-
-
 def answers(server: Running) -> None:
     with urlopen(f"{server.url}/download/sample") as answer:
         assert answer.read() == CONTENT
 
 
-@pytest.mark.parametrize("server", ["uvicorn", "hypercorn"])
-def test_the_command_for_another_server_serves(server: str, root: Path) -> None:
-    with running(*command_of(server), *port_options(server), FILESERVE_ROOT=str(root)) as process:
+@pytest.mark.parametrize(("server", "on_a_free_port"), [("uvicorn", "--port 0"), ("hypercorn", "--bind 127.0.0.1:0")])
+def test_the_command_for_another_server_serves(server: str, on_a_free_port: str, root: Path) -> None:
+    with running(*command_of(server), *on_a_free_port.split(), FILESERVE_ROOT=str(root)) as process:
         answers(process)
 
 

@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Page
 
 from fileserve.storage.eventlog import EventLog, Row
-from fileserve.web.opening import _cache_places, _name
+from fileserve.web.stores import _cache_places, _name
 from fileserve.web.workers.bus import Bus, open_bus
 from tests.eventsource import Message
 from tests.system import test_events

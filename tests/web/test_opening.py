@@ -1,7 +1,9 @@
 """Where a running application keeps what it keeps."""
 
+import asyncio
 from pathlib import Path
 
+import psutil
 import pytest
 
 from fileserve import Settings
@@ -56,3 +58,18 @@ async def test_where_all_of_it_would_be_served_they_are_in_memory(
         assert client.state["site"].bus.is_elected
     assert "events are kept in memory only" in caplog.text
     assert list(served.rglob("*")) == [served / "home"]
+
+
+async def test_what_was_opened_is_closed_when_opening_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*checks: object) -> None:
+        raise RuntimeError("no more")
+
+    settings = Settings(root=tmp_path, index_file=tmp_path.parent / f"{tmp_path.name}-kept" / "index")
+    async with client_of(settings):
+        pass  # threads, and what the process opens once, are there from here on
+    monkeypatch.setattr("fileserve.web.opening.Readiness", fail)
+    before, tasks = psutil.Process().num_fds(), asyncio.all_tasks()
+    with pytest.raises(RuntimeError, match="no more"):
+        async with client_of(settings):
+            pass
+    assert (psutil.Process().num_fds(), asyncio.all_tasks()) == (before, tasks)

@@ -1,6 +1,5 @@
-"""The file of a session, between its requests and during one. All of it blocks.
+"""The file of a session during a request, in threads; ``resumed`` has it for the event loop's. All of it blocks.
 
-It lies under a random hidden name in the directory that it is for, or the nearest that is there, and never shows there.
 Whoever writes to it holds its lock (flock): one writer at a time, over all processes, and none after a process has
 ended, however it ended. Whoever holds it is told that another one does by ``Locked``.
 
@@ -8,10 +7,7 @@ Policy: room is reserved for what a request brings, while it does, and given bac
 longer would let anybody have the whole disk for a day, by beginning uploads that never come. An upload that goes on
 later may find the disk full by then; it is asked for all that is still to come.
 
-How much is there is what the file's size says after a flush: what a client is told, it never has to send again. What is
-beyond ``Session.sure`` was to be compared with a checksum when a process ended, and is cut off.
-
-Where the file has its name already, and a crash kept that from being noted, its inode number tells.
+What is beyond ``Session.sure`` was to be compared with a checksum when a process ended, and is cut off.
 """
 
 import fcntl
@@ -22,33 +18,20 @@ from dataclasses import replace
 
 from fileserve.storage.changes.copying import copy
 from fileserve.storage.changes.draft import Draft
-from fileserve.storage.changes.hiding import LEFT_OPEN, HiddenName, open_hidden
-from fileserve.storage.changes.placing import sync_directory
+from fileserve.storage.changes.hiding import HiddenName
+from fileserve.storage.changes.paused import open_file
 from fileserve.storage.changes.room import Need, Room, check_space
-from fileserve.storage.changes.sessions import Session, Staged
+from fileserve.storage.changes.sessions import Session
 from fileserve.storage.changes.target import Target
 from fileserve.storage.descriptor import Descriptor
-from fileserve.storage.errors import (
-    LinkLoop,
-    Locked,
-    NotDirectory,
-    NotFound,
-    OutsideRoot,
-    StorageError,
-    Unreadable,
-    os_errors_of_changes,
-)
+from fileserve.storage.errors import Locked, NotFound, Unreadable, os_errors_of_changes
 from fileserve.storage.hashing import Sums
 from fileserve.storage.root import Root
 
-__all__ = ["Flushed", "Look", "ResumedDraft", "create", "has_its_name", "open_draft_of", "size_on_disk", "unlink"]
+__all__ = ["Look", "ResumedDraft", "open_draft_of", "unlink"]
 
 #: Returns the session as it is now. It may be another one than before its file was locked.
 Look = Callable[[], Session]
-#: So many bytes are on the disk of what was last written to at that time, in nanoseconds since 1970.
-Flushed = tuple[int, int]
-
-_FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _BUFFER = 1024 * 1024
 
 
@@ -132,25 +115,6 @@ class ResumedDraft(Draft):
         return size, self._sums if self.written == size else None
 
 
-def create(target: Target, need: Need) -> Staged:
-    """Make the empty file of a session for *target*, where there is room for it; return where it is."""
-    target.check()
-    with target.staging() as (directory, place), os_errors_of_changes():
-        check_space(directory, need)
-        fd, hidden = open_hidden(directory, LEFT_OPEN)
-        with hidden.directory.held() as opened:
-            try:
-                os.fsync(fd)
-                sync_directory(opened)
-                return Staged((*place, hidden.component), os.fstat(fd).st_ino)
-            except BaseException:
-                os.unlink(hidden.component, dir_fd=opened)
-                raise
-            finally:
-                os.close(fd)
-                hidden.directory.close()
-
-
 def open_draft_of(root: Root, look: Look, need: Need, known: tuple[int, Sums] | None) -> ResumedDraft:
     """Open and lock the file of a session; *known* are the sums of so many bytes, from the request before.
 
@@ -172,36 +136,6 @@ def open_draft_of(root: Root, look: Look, need: Need, known: tuple[int, Sums] | 
     return draft
 
 
-def size_on_disk(root: Root, staged: Staged, known: Flushed | None = None) -> Flushed:
-    """Return how much of a session's file is on the disk for good, whoever writes to it, and when it was last written.
-
-    Nothing is flushed where that is *known* already. Raises ``NotFound``.
-    """
-    directory, fd = _open(root, staged)
-    os.close(directory)
-    try:
-        with os_errors_of_changes():
-            status = os.fstat(fd)
-            if known != (status.st_size, status.st_mtime_ns):
-                os.fsync(fd)
-            return status.st_size, status.st_mtime_ns
-    finally:
-        os.close(fd)
-
-
-def has_its_name(root: Root, session: Session) -> bool:
-    """Return whether what has the session's name now is its file, whole."""
-    try:
-        with Target(root, session.name).directory() as directory:
-            current = Target(root, session.name).current(directory)
-    except StorageError:
-        return False
-    if current is None:
-        return False
-    current.close()
-    return (current.status.inode, current.status.size) == (session.staged.inode, session.length)
-
-
 def unlink(root: Root, session: Session) -> bool:
     """Delete a session's file, and return whether it was where it belongs. Raises ``Locked``."""
     try:
@@ -212,7 +146,7 @@ def unlink(root: Root, session: Session) -> bool:
 
 
 def _opened(root: Root, session: Session, need: Need) -> ResumedDraft:
-    directory, fd = _open(root, session.staged)
+    directory, fd = open_file(root, session.staged)
     hidden = HiddenName(Descriptor(directory), session.staged.name[-1])
     target = Target(root, session.name, bool(session.details.get("parents")))
     draft = ResumedDraft(target, replace(need, length=session.length), session, fd, hidden)
@@ -222,22 +156,6 @@ def _opened(root: Root, session: Session, need: Need) -> ResumedDraft:
         draft.keep()
         raise
     return draft
-
-
-def _open(root: Root, staged: Staged) -> tuple[int, int]:
-    """Return descriptors of the directory and of the file in it."""
-    try:
-        directory = root.open_directory(staged.name[:-1])
-    except (NotFound, NotDirectory, OutsideRoot, LinkLoop):
-        raise NotFound("what was uploaded is gone") from None
-    try:
-        with os_errors_of_changes():
-            if os.stat(staged.name[-1], dir_fd=directory, follow_symlinks=False).st_ino != staged.inode:
-                raise NotFound("what was uploaded is gone")
-            return directory, os.open(staged.name[-1], _FILE, dir_fd=directory)
-    except BaseException:
-        os.close(directory)
-        raise
 
 
 def _lock(fd: int) -> None:

@@ -8,7 +8,7 @@ Strategy: rows are written through to the disk before a session is told to anybo
 row until it expires, so that whoever did not hear of the end can ask; of those, the oldest are forgotten when there are
 many.
 
-Left out: the files (``resumable``).
+Left out: the files (``paused``, ``resumable``).
 """
 
 import json

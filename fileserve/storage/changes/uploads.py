@@ -1,6 +1,6 @@
 """``Uploads``: files that are uploaded in several requests, for the event loop's thread.
 
-Strategy: what is kept between two requests is a row (``sessions``) and a file (``resumable``), so that the next one can
+Strategy: what is kept between two requests is a row (``sessions``) and a file (``paused``), so that the next one can
 come to another worker, or after a restart. Digests are computed as the bytes pass for as long as they come in their
 order to one process, which keeps the state of the sums for a while; else the whole is read once when it has its name.
 
@@ -16,16 +16,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from dataclasses import replace
 
 from fileserve import disk
-from fileserve.storage.changes.resumable import (
-    Flushed,
-    Look,
-    ResumedDraft,
-    create,
-    has_its_name,
-    open_draft_of,
-    size_on_disk,
-    unlink,
-)
+from fileserve.storage.changes.paused import Flushed, create, has_its_name, size_on_disk
+from fileserve.storage.changes.resumable import Look, ResumedDraft, open_draft_of, unlink
 from fileserve.storage.changes.resumed import ResumedFile
 from fileserve.storage.changes.room import Need
 from fileserve.storage.changes.sessions import Session, Sessions

@@ -5,17 +5,22 @@ and once more when the name is given, under a lock (RFC 9110 §13.2.2).
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 
 from fileserve.semantics.conditional import Verdict, evaluate
-from fileserve.storage.errors import AlreadyExists
+from fileserve.storage.errors import AlreadyExists, IsDirectory
 from fileserve.storage.reader import OpenFile
 from fileserve.web.access import Action, authorize
 from fileserve.web.describe import NS_PER_S, describe
 from fileserve.web.problems import Problem
 from fileserve.web.routes import NameRequest
 
-__all__ = ["check_before", "check_of_directory", "check_preconditions", "is_asked", "precondition_failed"]
+__all__ = [
+    *("check_before", "check_of_directory", "check_preconditions"),
+    *("is_asked", "precondition_failed", "refusing_taken"),
+]
 
 
 async def check_before(request: NameRequest, *, parents: bool) -> None:
@@ -24,12 +29,8 @@ async def check_before(request: NameRequest, *, parents: bool) -> None:
     Policy: in this order, although others ask for rights first. Who sends If-None-Match: * does not want to replace
     anything, and gets 412. With *parents* the directory may be missing.
     """
-    try:
+    with refusing_taken(request):  # by a link that leads nowhere
         current = await request.site.changes.look(request.name, parents=parents)
-    except AlreadyExists:  # by a link that leads nowhere
-        if "if-none-match" in request.fields:
-            raise precondition_failed(None) from None
-        raise
     try:
         check_preconditions(request, current)
     finally:
@@ -51,6 +52,23 @@ def check_preconditions(request: NameRequest, current: OpenFile | None, *, may_r
         raise precondition_failed(str(representation.etag) if representation is not None else None)
     if current is not None and not may_replace:
         raise AlreadyExists
+
+
+@contextmanager
+def refusing_taken(request: NameRequest) -> Iterator[None]:
+    """Say what it means that something else has the name, perhaps only since a moment ago: a directory, or a file.
+
+    Raises:
+        Problem: 409 for a directory; 412 for a file where *request* asks for none.
+    """
+    try:
+        yield
+    except IsDirectory:
+        raise Problem(HTTPStatus.CONFLICT, "This is a directory.") from None
+    except AlreadyExists:
+        if "if-none-match" in request.fields:
+            raise precondition_failed(None) from None
+        raise
 
 
 def check_of_directory(request: NameRequest) -> None:

@@ -8,19 +8,17 @@ as it does for PUT: before content is read, and once more under the lock.
 """
 
 from contextlib import suppress
-from http import HTTPStatus
 
 from fileserve.semantics.validators import format_http_date
 from fileserve.storage.changes.room import Need
 from fileserve.storage.changes.sessions import Session
 from fileserve.storage.changes.uploads import ResumedFile
-from fileserve.storage.errors import AlreadyExists, IsDirectory, NotFound, StorageError
+from fileserve.storage.errors import NotFound, StorageError
 from fileserve.storage.names import Name
 from fileserve.storage.reader import OpenFile
 from fileserve.web.changes.noting import note
-from fileserve.web.changes.preconditions import check_before, check_preconditions, precondition_failed
+from fileserve.web.changes.preconditions import check_before, check_preconditions, refusing_taken
 from fileserve.web.changes.receiving import settle
-from fileserve.web.problems import Problem
 from fileserve.web.routes import NameRequest
 from fileserve.web.site import href
 
@@ -74,10 +72,7 @@ def state_fields(request: NameRequest, session: Session, offset: int) -> dict[st
 async def ask(request: NameRequest, session_name: Name, details: dict[str, str]) -> None:
     """Return if the client may give its upload this name; raise the ``Problem`` that says why not."""
     put = _as_put(request, session_name, details)
-    try:
-        await check_before(put, parents=bool(details.get("parents")))
-    except IsDirectory:
-        raise Problem(HTTPStatus.CONFLICT, "This is a directory.") from None
+    await check_before(put, parents=bool(details.get("parents")))
 
 
 async def store(request: NameRequest, session: Session, staged: ResumedFile) -> dict[str, str]:
@@ -89,14 +84,8 @@ async def store(request: NameRequest, session: Session, staged: ResumedFile) -> 
 
     await ask(request, session.name, dict(session.details))
     digests = await staged.finish()
-    try:
+    with refusing_taken(put):
         committed = await staged.commit(judge)
-    except IsDirectory:
-        raise Problem(HTTPStatus.CONFLICT, "This is a directory.") from None
-    except AlreadyExists:
-        if "if-none-match" in put.fields:  # somebody else was faster
-            raise precondition_failed(None) from None
-        raise
     await request.site.uploads.set_stored(session)
     note(request, session.name, f"stored, {committed.status.size} bytes")
     etag = await settle(put, staged, committed, digests)

@@ -15,12 +15,11 @@ from starlette.types import ASGIApp
 from fileserve.semantics.digest import Algorithm
 from fileserve.storage.changes.room import Need
 from fileserve.storage.changes.writer import StagedFile
-from fileserve.storage.errors import AlreadyExists, IsDirectory
 from fileserve.storage.index import Digests
 from fileserve.storage.reader import OpenFile
 from fileserve.web.changes.claims import Expected, digests_of, mismatch, refuse_coding
 from fileserve.web.changes.noting import note
-from fileserve.web.changes.preconditions import check_before, check_preconditions, is_asked, precondition_failed
+from fileserve.web.changes.preconditions import check_before, check_preconditions, is_asked, refusing_taken
 from fileserve.web.changes.receiving import content_length, next_chunk, settle, too_large
 from fileserve.web.problems import Problem
 from fileserve.web.routes import NameRequest
@@ -40,16 +39,9 @@ async def put(request: NameRequest) -> ASGIApp:
         sha512=Algorithm.SHA_512 in expected,
     )
     with request.site.places.take(request.client):
-        try:
-            await check_before(request, parents=parents)
-            with await request.site.changes.stage(request.name, need, parents=parents) as staged:
-                return await _store(request, staged, expected)
-        except IsDirectory:
-            raise Problem(HTTPStatus.CONFLICT, "This is a directory.") from None
-        except AlreadyExists:
-            if "if-none-match" in request.fields:  # somebody else was faster
-                raise precondition_failed(None) from None
-            raise
+        await check_before(request, parents=parents)
+        with refusing_taken(request), await request.site.changes.stage(request.name, need, parents=parents) as staged:
+            return await _store(request, staged, expected)
 
 
 async def _store(request: NameRequest, staged: StagedFile, expected: Expected) -> Response:

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from fileserve.storage.errors import Unreadable
-from fileserve.web.transfers.ledger import Ledger, Outcome
+from fileserve.web.transfers.ledger import Ledger
+from fileserve.web.transfers.logical import Outcome
 from fileserve.web.transfers.offloaded import LogLine, Offloaded, read_offload
 from fileserve.web.transfers.pieces import Others, Piece, read_piece
 from fileserve.web.transfers.telling import Show, Showing, subject_in, told_of_end

@@ -9,38 +9,20 @@ are kept as each worker last reported them, and are added anew whenever somebody
 
 Bounded: ``most`` logical transfers at once, each with some hundred bytes, or 20 KiB where its bytes lie in 256 places.
 Where there are more, the one without a response for the longest time ends early; where all have one, the new are told
-of as ``refused``, for the caller to count. A little longer than other modules: the fold and what it holds are one.
+of as ``refused``, for the caller to count.
 """
 
-import hashlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
+from collections.abc import Iterable, Iterator
 
-from fileserve.semantics.coverage import Coverage
-from fileserve.semantics.ranges import Span
-from fileserve.web.transfers.pieces import REQUESTS, End, Piece, Subject
+from fileserve.web.transfers.logical import LogicalTransfer, Outcome, Pace, State
+from fileserve.web.transfers.pieces import End, Piece, Subject
 
-__all__ = ["Ledger", "LogicalTransfer", "Outcome", "State"]
+__all__ = ["Ledger"]
 
 MOST = 1000
-PLACES = 256
-SMOOTHING_S = 3.0  # a rate forgets what was longer ago than this
 SILENCE_S = 10.0  # a worker that reports nothing for so long is dead
 SET_S = 1.0  # a clock that differs by more was set, and not merely slow
-TOGETHER_S = 1.0  # connections that end within this time end together
-
-
-class Outcome(Enum):
-    """How a logical transfer ended."""
-
-    COMPLETE = "complete"
-    ABORTED = "aborted"
-    STALLED = "stalled"
-    FAILED = "failed"
-    EXPIRED = "expired"  # each response was taken, and the rest was never asked for
-    UNKNOWN = "unknown"  # a proxy has sent it, and never said how that ended
 
 
 _OUTCOMES = {
@@ -50,90 +32,6 @@ _OUTCOMES = {
     End.FAILED: Outcome.FAILED,
     End.UNKNOWN: Outcome.UNKNOWN,
 }
-
-
-@dataclass(slots=True)
-class Pace:
-    """The smoothed rate of what grows."""
-
-    sent: int
-    at_s: float
-    rate: float = 0.0  # bytes a second
-
-    def step(self, sent: int, now_s: float) -> float:
-        """Take in that it is *sent* now, and return the rate."""
-        passed_s = now_s - self.at_s
-        if passed_s > 0:
-            weight = 1 - math.exp(-passed_s / SMOOTHING_S) if self.rate else 1.0
-            self.rate += weight * (max(0, sent - self.sent) / passed_s - self.rate)
-            self.sent, self.at_s = sent, now_s
-        return self.rate
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """How far a logical transfer has come."""
-
-    sent: int
-    coverage: Coverage
-    connections: int
-    offloaded: int  # of the connections: of those it is not known how far they are
-    rate: float
-
-
-@dataclass(slots=True)
-class LogicalTransfer:
-    """What the pieces that have ended make up, and how and when the last one did."""
-
-    subject: Subject
-    began_s: float
-    first: int
-    floor: int
-    pace: Pace
-    last: tuple[float, End]
-    sent: int = 0
-    coverage: Coverage = field(default_factory=lambda: Coverage(most=PLACES))
-    requests: tuple[str, ...] = ()  # the last ones
-
-    @property
-    def id(self) -> str:
-        """What tells it from others, in whichever worker it is folded."""
-        return hashlib.sha256(repr((self.subject, self.began_s)).encode()).hexdigest()[:16]
-
-    def state(self, under_way: Sequence[Piece], now_s: float) -> State:
-        """Return how far it has come with the pieces *under_way*."""
-        coverage = self.coverage.copy() if under_way else self.coverage
-        for piece in under_way:
-            for span in piece.spans:
-                coverage.add(span)
-        sent = self.sent + sum(piece.sent for piece in under_way)
-        rate = self.pace.step(sent, now_s)
-        offloaded = sum(piece.is_offloaded for piece in under_way)
-        return State(sent, coverage, len(under_way), offloaded, rate if under_way and not offloaded else 0.0)
-
-    def add(self, piece: Piece) -> None:
-        """Take in a piece that has ended."""
-        at_s, end = piece.times[1], piece.end or End.LEFT
-        self.sent += piece.sent
-        self.requests = (*self.requests, *piece.requests)[-REQUESTS:]
-        for span in piece.spans:
-            self.coverage.add(span)
-        self.widen(piece)
-        last_s, last_end = self.last
-        if end is End.TAKEN and at_s < last_s + TOGETHER_S:
-            end = last_end
-        self.last = max(at_s, last_s), end
-
-    def widen(self, piece: Piece) -> None:
-        """Take in where *piece* begins: before the floor it wants more; of those that begin together, one is first."""
-        if piece.times[0] < self.began_s + TOGETHER_S:
-            self.first = min(self.first, piece.first)
-        if piece.first < self.floor:
-            self.floor = piece.floor
-
-    def is_covered(self) -> bool:
-        """Tell whether the client has everything that it wanted."""
-        return self.coverage.covers(Span(self.floor, self.subject.length))
 
 
 class Ledger:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from fileserve.web.transfers.ledger import LogicalTransfer, Outcome, State
+from fileserve.web.transfers.logical import LogicalTransfer, Outcome, State
 from fileserve.web.transfers.pieces import Subject
 
 __all__ = ["Show", "Showing", "subject_in", "told_of", "told_of_end"]

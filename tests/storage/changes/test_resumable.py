@@ -8,14 +8,8 @@ from pathlib import Path
 import pytest
 
 from fileserve.storage.changes import room
-from fileserve.storage.changes.resumable import (
-    ResumedDraft,
-    create,
-    has_its_name,
-    open_draft_of,
-    size_on_disk,
-    unlink,
-)
+from fileserve.storage.changes.paused import create, has_its_name, size_on_disk
+from fileserve.storage.changes.resumable import ResumedDraft, open_draft_of, unlink
 from fileserve.storage.changes.room import Need
 from fileserve.storage.changes.sessions import Session
 from fileserve.storage.changes.target import Target

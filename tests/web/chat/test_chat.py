@@ -563,6 +563,6 @@ class TestSettings:
             load_settings(**given)
 
     def test_an_upstream_needs_the_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("fileserve.settings.find_spec", lambda name: None)
+        monkeypatch.setattr("fileserve.values.find_spec", lambda name: None)
         with pytest.raises(SettingsError, match=r"fileserved\[llm\]"):
             load_settings(chat_base_url="http://127.0.0.1:1/v1", chat_model="m")

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fileserve.semantics.ranges import Span
-from fileserve.web.transfers.ledger import SILENCE_S, Ledger, Outcome
+from fileserve.web.transfers.ledger import SILENCE_S, Ledger
+from fileserve.web.transfers.logical import Outcome
 from fileserve.web.transfers.pieces import REQUESTS, Backlog, End, Others, Piece, Subject, read_piece
 
 WINDOW_S = 60.0

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from fileserve.semantics.ranges import Span
 from fileserve.web.transfers.counts import TransferCounts
-from fileserve.web.transfers.ledger import Ledger, Outcome
+from fileserve.web.transfers.ledger import Ledger
+from fileserve.web.transfers.logical import Outcome
 from fileserve.web.transfers.nginx_log import LONGEST, parse_line
 from fileserve.web.transfers.offloaded import LINES, PATIENCE_S, LogLine, Offload, Offloaded, read_offload
 from fileserve.web.transfers.pieces import End, Piece, Subject
