@@ -16,6 +16,7 @@ from fileserve.settings import Settings, SettingsError, load_settings, option
 log = logging.getLogger("fileserve")
 
 USAGE_ERROR = 2
+NOT_ALL_CHECKED = 3
 TOKEN_BYTES = 24
 _METAVARS = {"auth": "NAME:HASH", "writable": "FOLDER"}
 EXAMPLES = """\b
@@ -168,14 +169,15 @@ def hash_password_of(name: str | None) -> None:
 @click.option("--token", envvar="FILESERVE_TOKEN", help="Bearer token of a private site; the environment hides it.")
 @click.option("--user", metavar="NAME[:PASSWORD]", help="Name for a private site; a missing password is asked for.")
 @click.option("--ca-file", type=click.Path(exists=True, dir_okay=False), help="Certificates to trust, PEM.")
-@click.option("--idle", default=65, show_default=True, type=click.IntRange(0, 600), help="Seconds of silence to try.")
-@click.option("--timeout", default=10.0, show_default=True, help="Seconds to wait for an answer.")
+@click.option("--idle", default=65, show_default=True, type=click.IntRange(0, 120), help="Seconds of silence to try.")
+@click.option("--timeout", default=10, show_default=True, type=click.IntRange(1, 600), help="Seconds for an answer.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def check_proxy(url: str, as_json: bool, **options: Any) -> None:
     """Ask the running site at URL whether the proxy in front of it passes on what it should.
 
-    It says for each question what was found, and which directive of nginx mends a fault. The status is 1 where there
-    is one, 2 where nothing could be asked.
+    It says for each question what was found, and which directive of nginx mends a fault. The status is 0 where all
+    was asked and is right; 1 where there is a fault; 2 where nothing could be asked; 3 where no fault was found, but
+    some question could not be asked, and the reason says what to do. What --idle 0 leaves out does not count.
     """
     from fileserve.checkproxy import client, report, running
 
@@ -192,13 +194,20 @@ def check_proxy(url: str, as_json: bool, **options: Any) -> None:
             click.echo(report.line(result))
     if as_json:
         click.echo(report.document(url, seen))
-    sys.exit(any(result.verdict is running.Verdict.FAULT for result in seen))
+    sys.exit(_status_of([result.verdict.value for result in seen]))
+
+
+def _status_of(verdicts: list[str]) -> int:
+    unasked = verdicts.count("not checked")
+    if unasked:
+        click.echo(f"fileserve: {unasked} of {len(verdicts)} questions could not be asked; they say why.", err=True)
+    return 1 if "fault" in verdicts else NOT_ALL_CHECKED if unasked else 0
 
 
 def _site_to_check(
-    url: str, path: str | None, token: str | None, user: str | None, ca_file: str | None, idle: int, timeout: float
+    url: str, path: str | None, token: str | None, user: str | None, ca_file: str | None, idle: int, timeout: int
 ) -> Any:
-    from fileserve.checkproxy import client, observing, running
+    from fileserve.checkproxy import client, running, site
 
     if token and user:
         raise click.UsageError("--token or --user, not both")
@@ -208,7 +217,7 @@ def _site_to_check(
         authorization = client.basic(name, password if colon else click.prompt("Password", hide_input=True, err=True))
     asked = client.Client(url, authorization, timeout, ca_file)
     running.expect_fileserve(asked)
-    return observing.Site(asked, path and path.removeprefix("/download/").lstrip("/"), idle)
+    return site.Site(asked, path and site.written(path), idle)
 
 
 def _refuse(reason: str) -> NoReturn:

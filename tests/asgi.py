@@ -40,6 +40,7 @@ class Client:
     root_path: str = ""
     zero_copy: bool = False
     is_proxied: bool = False
+    address: str = "127.0.0.1"
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def get(self, path: str, fields: Mapping[str, str] | None = None, **options: Any) -> Answer:
@@ -106,7 +107,7 @@ class Client:
             "query_string": query.encode("latin-1"),
             "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in fields.items()],
             "server": ("127.0.0.1", 80),
-            "client": ("127.0.0.1", 1),
+            "client": (self.address, 1),
             "state": dict(self.state),
             "extensions": {
                 "fileserve": {"now_ns": time.time_ns, "leaving": self.leaving, "is_proxied": self.is_proxied}

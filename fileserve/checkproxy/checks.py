@@ -17,6 +17,7 @@ from fileserve.checkproxy.judging import (
     host_is_kept,
     http_11,
     id_is_given,
+    is_as_told,
     is_borne,
     is_kept_open,
     is_read_as_it_is_taken,
@@ -29,7 +30,8 @@ from fileserve.checkproxy.judging import (
     status_is,
     two_parts,
 )
-from fileserve.checkproxy.observing import Site, arrival, downloading, events, paused, refusal, silence
+from fileserve.checkproxy.observing import arrival, downloading, events, listing, paused, refusal, silence
+from fileserve.checkproxy.site import Site
 
 T = TypeVar("T")
 
@@ -146,6 +148,13 @@ CHECKS: tuple[Check[Any], ...] = (
     Check("length", "does the length arrive", coded, field_is("content-length", "[0-9]+"), "gzip off"),
     Check("compression", "do downloads come as they are", coded, not_coded, "gzip off"),
     Check("coded-etag", "is the entity tag of text left alone", coded, same_tag, "gzip off"),
+    Check(
+        "documents",
+        "do documents come as they are",
+        listing,
+        is_as_told,
+        "remove sub_filter, add_before_body and gzip for application/json",
+    ),
     Check(
         "names",
         "do names arrive as they were sent",

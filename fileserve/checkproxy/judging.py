@@ -4,9 +4,11 @@ import re
 from collections.abc import Callable
 
 from fileserve.checkproxy.client import Answer
-from fileserve.checkproxy.observing import NAMES, Arrival, Download, Events, Paused
+from fileserve.checkproxy.documents import listed
+from fileserve.checkproxy.observing import MIB, NAMES, Arrival, Download, Events, Paused
+from fileserve.checkproxy.reasons import Unlike
+from fileserve.checkproxy.site import LISTING
 
-MIB = 1 << 20
 AHEAD = 32 * MIB  # more than the kernels on the way hold
 PROBLEM = "application/problem+json"
 
@@ -89,6 +91,15 @@ def two_parts(seen: Download) -> str | None:
     kind = seen[1]["content-type"] or ""
     is_multipart = seen[1].status == 206 and kind.startswith("multipart/byteranges")
     return None if is_multipart else f"two ranges are answered with {seen[1].status} {kind}"
+
+
+def is_as_told(seen: Answer) -> str | None:
+    """Say where a document is not what the site tells."""
+    try:
+        listed(seen, LISTING)
+    except Unlike as reason:
+        return str(reason)
+    return None
 
 
 def names_are_kept(seen: Arrival) -> str | None:

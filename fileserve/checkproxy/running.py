@@ -1,6 +1,7 @@
 """Goes through the table, one check after the other."""
 
 import http.client
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -8,7 +9,11 @@ from typing import Any
 
 from fileserve.checkproxy.checks import CHECKS, Check
 from fileserve.checkproxy.client import Client, NotAskable
-from fileserve.checkproxy.observing import NotChecked, Site, is_document
+from fileserve.checkproxy.documents import is_document
+from fileserve.checkproxy.reasons import LeftOut, NotChecked
+from fileserve.checkproxy.site import Site
+
+LONGEST = 300  # signs of what is told of an answer
 
 
 class Verdict(Enum):
@@ -17,6 +22,7 @@ class Verdict(Enum):
     OK = "ok"
     FAULT = "fault"
     NOT_CHECKED = "not checked"
+    LEFT_OUT = "left out"
 
 
 @dataclass(frozen=True)
@@ -45,10 +51,21 @@ def expect_fileserve(client: Client) -> None:
     """
     try:
         answer = client.ask("/healthz")
-    except (OSError, http.client.HTTPException) as error:
-        raise NotAskable(f"nobody answers: {error}") from None
+    except ssl.SSLCertVerificationError as error:
+        mend = "--ca-file FILE trusts a certificate of your own"
+        raise NotAskable(f"its certificate is not trusted ({error.verify_message}); {mend}") from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise NotAskable(f"nobody answers: {visible(str(error) or type(error).__name__)}") from None
+    if 300 <= answer.status < 400 and answer["location"]:
+        raise NotAskable(f"it redirects; ask {visible(answer['location']).removesuffix('/healthz')}")
     if not is_document(answer):
-        raise NotAskable(f"no fileserve answers: /healthz is {answer.status} {answer['content-type'] or ''}".rstrip())
+        told = visible(f"{answer.status} {answer['content-type'] or ''}".rstrip())
+        raise NotAskable(f"no fileserve answers: /healthz is {told}")
+
+
+def visible(text: str) -> str:
+    """Return *text*, which a stranger has sent, without what a terminal would obey, and not at any length."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text[:LONGEST])
 
 
 def _observe(check: Check[Any], site: Site) -> Any:
@@ -56,12 +73,15 @@ def _observe(check: Check[Any], site: Site) -> Any:
         return check.observe(site)
     except NotChecked as reason:
         return reason
-    except (OSError, http.client.HTTPException) as error:
+    except TimeoutError:
+        return NotChecked(f"no whole answer came within {site.client.timeout_s:g} s; --timeout waits longer")
+    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: what is sent is no HTTP
         return NotChecked(f"the connection broke: {error or type(error).__name__}")
 
 
 def _judged(check: Check[Any], observation: Any) -> Result:
     if isinstance(observation, NotChecked):
-        return Result(check, Verdict.NOT_CHECKED, str(observation))
+        verdict = Verdict.LEFT_OUT if isinstance(observation, LeftOut) else Verdict.NOT_CHECKED
+        return Result(check, verdict, visible(str(observation)))
     fault = check.judge(observation)
-    return Result(check, Verdict.FAULT, fault) if fault else Result(check, Verdict.OK)
+    return Result(check, Verdict.FAULT, visible(fault)) if fault else Result(check, Verdict.OK)

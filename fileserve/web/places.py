@@ -1,6 +1,6 @@
 """How many requests of one kind a worker answers at once.
 
-Left out: uploads, which are counted for each client as well (``changes.places``).
+Left out: uploads and looks at the proxy, which are counted for each client as well (``changes.places``).
 """
 
 from http import HTTPStatus

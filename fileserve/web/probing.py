@@ -1,13 +1,15 @@
 """``/check-proxy``: what ``fileserve check-proxy`` asks to find out what stands between a client and this server.
 
 Whoever may read may ask. Each answer tells a client of its own request alone: nothing of files, of others, or of
-credentials that a proxy adds. Streams are few at once in a worker, and end by themselves.
+credentials that a proxy adds. Streams are few at once in a worker, fewer of one client, and end within minutes.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -18,13 +20,19 @@ from starlette.types import Receive, Scope, Send
 from fileserve.semantics.fields import combine_fields
 from fileserve.settings import Settings
 from fileserve.web.access import Action, authorize
-from fileserve.web.places import Places
+from fileserve.web.changes.places import Places
+from fileserve.web.clients import client_of
 from fileserve.web.presence import while_present
+from fileserve.web.problems import Problem
 from fileserve.web.streams.events import Event, EventStream, Streamed
 
-AT_ONCE = 4
+log = logging.getLogger("fileserve.probing")
+
+AT_ONCE = 8
+OF_ONE_CLIENT = 2  # it asks one thing at a time; that it has left the one before is not always known at once
 MOST_EVENTS = 20
-LONGEST_MS = 600_000
+LONGEST_MS = 120_000  # of a whole stream: longer than the silence of 60 s that proxies bear as they are shipped
+CONTENT_S = 150  # fileserve check-proxy gives up before
 BLOCK = 64 * 1024
 BLOCKS = 1024  # 64 MiB: several times what the kernel holds on the way to a client that does not read
 STAMP_DIGITS = 8
@@ -54,7 +62,7 @@ class Arrival(BaseModel):
 def probing_routes(settings: Settings) -> APIRouter:
     """Return the routes of ``/check-proxy``."""
     router = APIRouter(prefix="/check-proxy", tags=["operations"])
-    places = Places(AT_ONCE, settings.retry_after, "Too many look at the proxy at once.")
+    places = Places(AT_ONCE, OF_ONE_CLIENT, settings.retry_after, "questions about the proxy")
 
     @router.get("/request/{path:path}")
     async def request(request: Request) -> Arrival:
@@ -68,19 +76,29 @@ def probing_routes(settings: Settings) -> APIRouter:
         count: Annotated[int, Query(ge=1, le=MOST_EVENTS)] = 5,
         interval_ms: Annotated[int, Query(ge=1, le=LONGEST_MS)] = 200,
     ) -> Response:
-        """Send *count* events, *interval_ms* apart, and nothing between them; each tells when it was sent."""
+        """Send *count* events, *interval_ms* apart, and nothing between them; each tells when it was sent.
+
+        All come within two minutes.
+        """
         await authorize(request.scope, Action.READ)
-        places.take()
-        return Streamed(SilentStream(Ticks(count, interval_ms / 1000, places)))
+        if (count - 1) * interval_ms > LONGEST_MS:
+            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"The events have to come within {LONGEST_MS} ms.")
+        return Streamed(SilentStream(Ticks(count, interval_ms / 1000, _taken(places, request))))
 
     @router.get("/content", response_class=Response, responses={200: {"content": {"application/octet-stream": {}}}})
     async def content(request: Request) -> Response:
         """Send 64 MiB in blocks, each of which begins with the milliseconds at which it was sent, in eight digits."""
         await authorize(request.scope, Action.READ)
-        places.take()
-        return Streamed(Stamped(places))
+        return Streamed(Stamped(_taken(places, request)))
 
     return router
+
+
+def _taken(places: Places, request: Request) -> ExitStack:
+    """Take a place of the client's. Whoever gets it closes it."""
+    place = ExitStack()
+    place.enter_context(places.take(client_of(request.scope)))
+    return place
 
 
 def _arrival(scope: Scope) -> Arrival:
@@ -110,10 +128,10 @@ class Ticks:
 
     start = "0"
 
-    def __init__(self, count: int, interval_s: float, places: Places) -> None:
+    def __init__(self, count: int, interval_s: float, place: ExitStack) -> None:
         self._count = count
         self._interval_s = interval_s
-        self._places = places
+        self._place = place
         self._begin_s = time.monotonic()
         self._sent = 0
 
@@ -127,22 +145,28 @@ class Ticks:
 
     async def close(self) -> None:
         """Give the place back."""
-        self._places.release()
+        self._place.close()
 
 
 class Stamped:
     """The response with the blocks. Holds a place, which it was given, until its end."""
 
-    def __init__(self, places: Places) -> None:
-        self._places = places
+    def __init__(self, place: ExitStack) -> None:
+        self._place = place
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the blocks as fast as they are taken."""
+        """Send the blocks as fast as they are taken; those that are not taken in time are left out.
+
+        By ASGI the server then has to break the connection.
+        """
         try:
             with suppress(ConnectionError):  # the client has left; a server that tells so expects no answer
-                await while_present(receive, self._send_blocks(send))
+                async with asyncio.timeout(CONTENT_S):
+                    await while_present(receive, self._send_blocks(send))
+        except TimeoutError:
+            log.info("the content for a check of the proxy was not taken within %s s", CONTENT_S)
         finally:
-            self._places.release()
+            self._place.close()
 
     async def _send_blocks(self, send: Send) -> None:
         fields = [*_CONTENT_FIELDS, (b"content-length", b"%d" % (BLOCK * BLOCKS))]

@@ -8,7 +8,8 @@ import pytest
 from fileserve.checkproxy import judging
 from fileserve.checkproxy.checks import CHECKS
 from fileserve.checkproxy.client import Answer
-from fileserve.checkproxy.observing import Arrival, Events, File, Paused
+from fileserve.checkproxy.documents import File
+from fileserve.checkproxy.observing import Arrival, Events, Paused
 
 FILE = File("/download/a", 100, '"tag"')
 MIB = 1 << 20

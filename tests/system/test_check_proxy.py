@@ -11,8 +11,9 @@ import pytest
 
 from fileserve.checkproxy import observing
 from fileserve.checkproxy.client import Client, bearer
-from fileserve.checkproxy.observing import Site
 from fileserve.checkproxy.running import Verdict, run_checks
+from fileserve.checkproxy.site import Site
+from tests.server.certificates import certificate
 from tests.system.nginx import nginx
 from tests.tools import Running, clean_environment, serving
 
@@ -129,9 +130,9 @@ def test_a_fault_is_found_by_its_check(server: Running, changes: Mapping[str, st
     with nginx("fileserve.conf", server.url, changes=changes) as proxy:
         site = Site(Client(proxy.url, timeout_s=5), idle_s=2 if "idle-streams" in found else 0)
         results = list(run_checks(site))
-    unasked = {"idle-streams"} - found
+    left_out = {"idle-streams"} - found
     assert {result.check.name for result in results if result.verdict is Verdict.FAULT} == found
-    assert {result.check.name for result in results if result.verdict is Verdict.NOT_CHECKED} == unasked
+    assert {result.check.name for result in results if result.verdict not in (Verdict.FAULT, Verdict.OK)} == left_out
 
 
 def test_a_proxy_that_nobody_trusts_is_found(root: Path) -> None:
@@ -144,7 +145,7 @@ def test_a_proxy_that_nobody_trusts_is_found(root: Path) -> None:
 def test_nothing_is_found_in_ours(server: Running, configuration: str) -> None:
     with nginx(configuration, server.url) as proxy:
         done = _check_proxy(proxy.url, "--idle", "1")
-    assert (done.returncode, done.stdout.count("\n"), done.stdout.count("ok  ")) == (0, 29, 29), done.stdout
+    assert (done.returncode, done.stdout.count("\n"), done.stdout.count("ok  ")) == (0, 30, 30), done.stdout
 
 
 def test_a_private_site_beneath_a_prefix_is_checked_by_who_may_read_it(root: Path) -> None:
@@ -155,16 +156,19 @@ def test_a_private_site_beneath_a_prefix_is_checked_by_who_may_read_it(root: Pat
         url = proxy.url + "/files/"
         done = _check_proxy(url, "--idle", "0", "--json", FILESERVE_TOKEN=TOKEN)
         refused = list(run_checks(Site(Client(url))))
+        stranger = _check_proxy(url, "--idle", "0")
         named = list(run_checks(Site(Client(url, bearer(TOKEN)), path="text.txt")))
     verdicts = {check["name"]: check["verdict"] for check in json.loads(done.stdout)["checks"]}
     assert done.returncode == 0
     assert {name for name, verdict in verdicts.items() if verdict != "ok"} == {"idle-streams"}
-    assert {result.verdict for result in named} == {Verdict.OK, Verdict.NOT_CHECKED}
+    assert {result.verdict for result in named} == {Verdict.OK, Verdict.LEFT_OUT}
     assert {result.check.name for result in refused if result.verdict is Verdict.OK} == {
         "upload-buffering",
         "upload-size",
     }
     assert "401" in refused[0].reason
+    assert (stranger.returncode, stranger.stderr.count("27 of 30 questions could not be asked")) == (3, 1)
+    assert "--token or --user" in stranger.stdout
 
 
 def test_faults_are_told_with_their_mends_and_a_status(server: Running) -> None:
@@ -183,9 +187,16 @@ def test_faults_are_told_with_their_mends_and_a_status(server: Running) -> None:
         pytest.param([], "Missing argument 'URL'", id="no_url"),
         pytest.param(["files.example.org"], "no URL of a site", id="no_scheme"),
         pytest.param(["ftp://files.example.org"], "no URL of a site", id="another_scheme"),
+        pytest.param(["http://[::1"], "no URL of a site", id="no_address"),
+        pytest.param(["http://127.0.0.1/ü"], "no URL of a site", id="not_escaped"),
+        pytest.param(["http://a..b"], "nobody answers", id="no_name"),
         pytest.param(["http://127.0.0.1:1"], "nobody answers", id="nobody"),
         pytest.param(["http://127.0.0.1:1", "--token", "a", "--user", "b:c"], "not both", id="two_credentials"),
-        pytest.param(["http://127.0.0.1:1", "--idle", "601"], "--idle", id="too_long"),
+        pytest.param(["http://127.0.0.1:1", "--token", "a\nb"], "the token has a character", id="two_lines"),
+        pytest.param(["http://127.0.0.1:1", "--idle", "121"], "--idle", id="too_long"),
+        pytest.param(["http://127.0.0.1:1", "--timeout", "0"], "--timeout", id="no_time"),
+        pytest.param(["http://127.0.0.1:1", "--timeout", "-1"], "--timeout", id="negative_time"),
+        pytest.param(["https://127.0.0.1:1", "--ca-file", __file__], "has no certificates", id="no_certificates"),
     ],
 )
 def test_what_cannot_be_asked_is_status_2_in_one_line(arguments: list[str], told: str) -> None:
@@ -199,6 +210,26 @@ def test_another_server_is_no_fileserve(server: Running) -> None:
         done = _check_proxy(proxy.url)
     assert done.returncode == 2
     assert "no fileserve answers: /healthz is 404" in done.stderr
+
+
+def test_a_name_is_escaped_as_a_url_needs_it(tmp_path: Path) -> None:
+    name = tmp_path / "ü ?.txt"
+    name.write_text("text " * 1000)
+    os.utime(name, (LONG_AGO_S, LONG_AGO_S))
+    with serving(tmp_path, *BEHIND) as server, nginx("fileserve.conf", server.url) as proxy:
+        done = _check_proxy(proxy.url, "--idle", "0", "--path", name.name)
+        missing = _check_proxy(proxy.url, "--idle", "0", "--path", "none")
+    assert done.returncode == 0, done.stdout
+    assert (missing.returncode, missing.stdout.count("--path names a file below /download/")) == (3, 15)
+
+
+def test_a_site_over_https_is_named_as_one(root: Path, tmp_path: Path) -> None:
+    pem = certificate(tmp_path)
+    with serving(root, "--ssl-certfile", str(pem)) as server:
+        stranger = _check_proxy(server.url, "--idle", "0")
+        known = _check_proxy(server.url, "--idle", "0", "--ca-file", str(pem))
+    assert (stranger.returncode, stranger.stderr.count("--ca-file FILE trusts")) == (2, 1)
+    assert known.stdout.count("ok  ") > 20
 
 
 def _check_proxy(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,8 @@ import pytest
 
 from fileserve.checkproxy.client import Client
 from fileserve.checkproxy.judging import each_event_alone
-from fileserve.checkproxy.observing import Site, events
+from fileserve.checkproxy.observing import events
+from fileserve.checkproxy.site import Site
 from tests.eventsource import EventSource, Message
 from tests.system.clients import TIMEOUT_S
 from tests.system.nginx import Nginx, nginx

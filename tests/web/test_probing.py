@@ -1,6 +1,7 @@
 """``/check-proxy``: what it tells of a request and when, and that it costs little."""
 
 import asyncio
+import dataclasses
 import json
 from pathlib import Path
 
@@ -56,17 +57,40 @@ async def test_the_content_is_as_long_as_it_says_and_stamped_in_each_block(clien
     assert stamps == sorted(stamps)
 
 
-@pytest.mark.parametrize("query", ["count=0", "count=21", "interval_ms=0", "interval_ms=600001"])
+@pytest.mark.parametrize(
+    "query", ["count=0", "count=21", "interval_ms=0", "interval_ms=120001", "count=20&interval_ms=6316"]
+)
 async def test_what_it_may_cost_is_bounded(client: Client, query: str) -> None:
     assert (await client.get(f"/check-proxy/events?{query}")).status == 422
 
 
 async def test_few_streams_are_open_at_once_and_each_gives_its_place_back(client: Client) -> None:
-    asked = [client.get("/check-proxy/events?count=2&interval_ms=200") for _ in range(probing.AT_ONCE + 1)]
+    clients = [dataclasses.replace(client, address=f"192.0.2.{number}") for number in range(probing.AT_ONCE + 1)]
+    asked = [one.get("/check-proxy/events?count=2&interval_ms=200") for one in clients]
     assert sorted(answer.status for answer in await asyncio.gather(*asked)) == [200] * probing.AT_ONCE + [503]
     for _ in range(probing.AT_ONCE + 1):
         assert (await client.get("/check-proxy/content", leave_after=1)).status == 200
     assert (await client.get("/check-proxy/events?count=1")).status == 200
+
+
+async def test_one_client_leaves_places_for_others(client: Client) -> None:
+    other = dataclasses.replace(client, address="192.0.2.1")
+    query = "/check-proxy/events?count=2&interval_ms=200"
+    asked = [client.get(query) for _ in range(probing.AT_ONCE)]
+    *own, others = await asyncio.gather(*asked, other.get(query))
+    refused = probing.AT_ONCE - probing.OF_ONE_CLIENT
+    assert sorted(answer.status for answer in own) == [200] * probing.OF_ONE_CLIENT + [429] * refused
+    assert others.status == 200
+
+
+async def test_a_content_that_is_not_taken_in_time_is_left_unfinished(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probing, "BLOCKS", 1_000_000)
+    monkeypatch.setattr(probing, "CONTENT_S", 0.05)
+    for _ in range(probing.OF_ONE_CLIENT + 1):
+        answer = await client.get("/check-proxy/content")
+        assert (answer.status, answer.finished) == (200, False)
 
 
 @pytest.mark.parametrize("path", ["request/a", "events", "content"])
