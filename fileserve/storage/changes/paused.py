@@ -12,7 +12,7 @@ import os
 from fileserve.storage.changes.hiding import LEFT_OPEN, open_hidden
 from fileserve.storage.changes.placing import sync_directory
 from fileserve.storage.changes.room import Need, check_space
-from fileserve.storage.changes.sessions import Session, Staged
+from fileserve.storage.changes.session import Session, Staged
 from fileserve.storage.changes.target import Target
 from fileserve.storage.errors import LinkLoop, NotDirectory, NotFound, OutsideRoot, StorageError, os_errors_of_changes
 from fileserve.storage.root import Root

@@ -21,7 +21,7 @@ from fileserve.storage.changes.draft import Draft
 from fileserve.storage.changes.hiding import HiddenName
 from fileserve.storage.changes.paused import open_file
 from fileserve.storage.changes.room import Need, Room, check_space
-from fileserve.storage.changes.sessions import Session
+from fileserve.storage.changes.session import Session
 from fileserve.storage.changes.target import Target
 from fileserve.storage.descriptor import Descriptor
 from fileserve.storage.errors import Locked, NotFound, Unreadable, os_errors_of_changes
@@ -52,6 +52,7 @@ class ResumedDraft(Draft):
     def set_session(self, session: Session) -> None:
         """Note what the session is by now."""
         self.session = session
+        self.target = replace(self.target, name=session.name)
         self._need = replace(self._need, length=session.length)
 
     def write(self, chunks: Sequence[bytes | memoryview]) -> None:
@@ -136,13 +137,9 @@ def open_draft_of(root: Root, look: Look, need: Need, known: tuple[int, Sums] | 
     return draft
 
 
-def unlink(root: Root, session: Session) -> bool:
-    """Delete a session's file, and return whether it was where it belongs. Raises ``Locked``."""
-    try:
-        _opened(root, session, Need()).discard()
-    except NotFound:
-        return False
-    return True
+def unlink(root: Root, session: Session) -> None:
+    """Delete a session's file. Raises ``NotFound`` where it is not where it belongs, and ``Locked``."""
+    _opened(root, session, Need()).discard()
 
 
 def _opened(root: Root, session: Session, need: Need) -> ResumedDraft:

@@ -17,12 +17,14 @@ from contextlib import suppress
 from fileserve.storage.changes.hiding import LEFT_BEHIND, LEFT_OPEN
 from fileserve.storage.descent import Descent
 from fileserve.storage.errors import os_errors
+from fileserve.storage.names import Name
 from fileserve.storage.root import Root
 
 __all__ = ["sweep"]
 
-#: Says of a file that stays between requests, by its name and its age in seconds, whether it is left.
-IsLeft = Callable[[str, float], bool]
+#: Says of a file that stays between requests whether it is left: by its name beneath the root, its inode number, and
+#: its age in seconds.
+IsLeft = Callable[[Name, int, float], bool]
 
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -34,7 +36,8 @@ def sweep(root: Root, is_wanted: Callable[[], bool], is_left: IsLeft) -> int:
     """
     count = 0
     with os_errors(), Descent(root.open_directory(())) as place:
-        swept, directories = _sweep_one(place.fd, is_left)
+        name: list[bytes] = []
+        swept, directories = _sweep_one(place.fd, (), is_left)
         pending = [directories]
         while pending and is_wanted():
             count += swept
@@ -43,24 +46,27 @@ def sweep(root: Root, is_wanted: Callable[[], bool], is_left: IsLeft) -> int:
                 pending.pop()
                 if pending:
                     place.ascend()
+                    name.pop()
                 continue
             try:
-                place.descend(pending[-1].pop())
+                place.descend(component := pending[-1].pop())
             except OSError:
                 continue
-            swept, directories = _sweep_one(place.fd, is_left)
+            name.append(component)
+            swept, directories = _sweep_one(place.fd, tuple(name), is_left)
             pending.append(directories)
     return count + swept
 
 
-def _sweep_one(directory: int, is_left: IsLeft) -> tuple[int, list[bytes]]:
-    """Delete what is left in one open directory; return how many files that were, and the directories in it."""
+def _sweep_one(directory: int, name: Name, is_left: IsLeft) -> tuple[int, list[bytes]]:
+    """Delete what is left in the open directory *name*; return how many files that were, and the directories in it."""
     left: list[str] = []
     directories: list[bytes] = []
     with suppress(OSError), os.scandir(directory) as found:
         for item in found:
             if item.name.startswith(LEFT_OPEN):
-                if is_left(item.name, time.time() - item.stat(follow_symlinks=False).st_mtime):
+                status = item.stat(follow_symlinks=False)
+                if is_left((*name, os.fsencode(item.name)), status.st_ino, time.time() - status.st_mtime):
                     left.append(item.name)
             elif item.name.startswith(LEFT_BEHIND):
                 left.append(item.name)

@@ -10,18 +10,20 @@ Left out: whose session it is, and what may be stored.
 import asyncio
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 
 from fileserve import disk
 from fileserve.storage.changes.paused import Flushed, create, has_its_name, size_on_disk
-from fileserve.storage.changes.resumable import Look, ResumedDraft, open_draft_of, unlink
+from fileserve.storage.changes.remembered import Remembered
+from fileserve.storage.changes.resumable import ResumedDraft, open_draft_of, unlink
 from fileserve.storage.changes.resumed import ResumedFile
 from fileserve.storage.changes.room import Need
-from fileserve.storage.changes.sessions import Session, Sessions
+from fileserve.storage.changes.session import Session, Staged
+from fileserve.storage.changes.sessions import Sessions
 from fileserve.storage.changes.target import Target
+from fileserve.storage.changes.whereabouts import find_again, wherever
 from fileserve.storage.errors import Locked, NotFound
 from fileserve.storage.hashing import Sums
 from fileserve.storage.names import Name
@@ -46,10 +48,10 @@ class Uploads:
         self._within = within
         self._sessions = sessions
         self._lifetime_s = lifetime_s
-        self._sums: OrderedDict[str, tuple[int, Sums]] = OrderedDict()
+        self._sums = Remembered[str, tuple[int, Sums]](_MOST_SUMS)
         self._under_way = 0
         self._idle = asyncio.Event()
-        self._flushed: OrderedDict[str, Flushed] = OrderedDict()  # what was asked for, so that asking again is cheap
+        self._flushed = Remembered[str, Flushed](_MOST_SUMS)  # what was asked for, so that asking again is cheap
 
     async def begin(
         self,
@@ -89,12 +91,8 @@ class Uploads:
 
         With *is_checked*, that is only so after ``verify``; else it is taken back. Raises ``Locked``, ``NotFound``.
         """
-
-        def look() -> Session:
-            return self._sessions.find(session.id)
-
         with self._counted():
-            async with self._resumed(session, look, need, is_checked) as staged:
+            async with self._resumed(session, need, is_checked) as staged:
                 yield staged
 
     @contextmanager
@@ -107,9 +105,9 @@ class Uploads:
             self._idle.set()
 
     @asynccontextmanager
-    async def _resumed(self, session: Session, look: Look, need: Need, is_checked: bool) -> AsyncIterator[ResumedFile]:
-        known = self._sums.pop(session.id, None)
-        draft = await disk.run_change(open_draft_of, self._root, look, need, known, discard=ResumedDraft.keep)
+    async def _resumed(self, session: Session, need: Need, is_checked: bool) -> AsyncIterator[ResumedFile]:
+        known = self._sums.pop(session.id)
+        draft = await disk.run_change(self._open, session.id, need, known, discard=ResumedDraft.keep)
         staged = ResumedFile(draft)
         try:
             if is_checked or session.sure is not None:
@@ -135,16 +133,26 @@ class Uploads:
 
     async def set_stored(self, session: Session) -> None:
         """Say that an upload has its name."""
-        self._sums.pop(session.id, None)
+        self._sums.pop(session.id)
         await disk.run_change(self._sessions.set_stored, session.id)
+
+    async def settled(self, session: Session) -> Session:
+        """Return a session as it is once nobody moves its directory. Raises ``NotFound``."""
+        return await disk.run_change(self._settled, session.id)
+
+    async def follow(self, staged: ResumedFile) -> Session:
+        """Have a file whose directory may have been moved get its name where that is now, and return its session."""
+        session = await self.find(staged.session.id)
+        staged.draft.set_session(session)
+        return session
 
     async def end(self, session: Session) -> None:
         """Delete what is there of an upload, and forget it. Raises ``Locked``."""
         await disk.run_change(self._end, session)
 
-    async def follow(self, directory: Name, new: Name) -> None:
-        """Let uploads go on beneath *new*, to where *directory* has been moved with their files."""
-        await disk.run_change(self._sessions.follow, directory, new)
+    def following(self, directory: Name, new: Name) -> AbstractContextManager[None]:
+        """Let uploads go on beneath *new*, to where *directory* is moved in the block with their files. Blocks."""
+        return self._sessions.following(directory, new)
 
     def are_open(self) -> bool:
         """Return whether there are sessions that have not ended. Blocks."""
@@ -163,12 +171,16 @@ class Uploads:
                     count += 1
         return count, lost
 
-    def is_left(self, component: str, age_s: float) -> bool:
-        """Return whether a hidden file of this name and age belongs to no session any more. Blocks.
+    def is_left(self, place: Name, inode: int, age_s: float) -> bool:
+        """Return whether a hidden file at *place* belongs to no session any more. Blocks.
 
-        Its age counts, too: where sessions are in memory, another process may know of it.
+        Its age counts, too: where sessions are in memory, another process may know of it. A session whose file it is
+        goes on there.
         """
-        return age_s > self._lifetime_s and not self._sessions.has_staged(component.encode())
+        session = self._sessions.staged_as(place[-1])
+        if session is not None:
+            find_again(self._root, self._sessions, session, Staged(place, inode))
+        return session is None and age_s > self._lifetime_s
 
     async def settle(self) -> None:
         """Wait until no request has a session's file open. Those that were cancelled still make theirs durable."""
@@ -191,9 +203,21 @@ class Uploads:
         try:
             self._sessions.add(session, client, most=limits[0], most_of_client=limits[1])
         except BaseException:
-            unlink(self._root, session)
+            with suppress(NotFound):
+                unlink(self._root, session)
             raise
         return session
+
+    def _open(self, id: str, need: Need, known: tuple[int, Sums] | None) -> ResumedDraft:
+        try:
+            return open_draft_of(self._root, lambda: self._sessions.find(id), need, known)
+        except NotFound:
+            with self._sessions.settled(id) as session:
+                return open_draft_of(self._root, lambda: session, need, known)
+
+    def _settled(self, id: str) -> Session:
+        with self._sessions.settled(id) as session:
+            return session
 
     def _set_length(self, draft: ResumedDraft, length: int) -> None:
         draft.set_session(replace(draft.session, length=length))
@@ -201,18 +225,24 @@ class Uploads:
         self._sessions.set_length(draft.session.id, length)
 
     def _offset(self, session: Session) -> int:
-        try:
-            flushed = size_on_disk(self._root, session.staged, self._flushed.get(session.id))
-        except NotFound:
-            if session.stored or has_its_name(self._root, session):
+        known = self._flushed.get(session.id)
+
+        def look(session: Session) -> Flushed | None:
+            try:
+                return None if session.stored else size_on_disk(self._root, session.staged, known)
+            except NotFound:
+                if has_its_name(self._root, session):
+                    return None
+                raise
+
+        flushed = wherever(self._sessions, session, look)
+        session = self._sessions.find(session.id)
+        if flushed is None:
+            if not session.stored:
                 self._sessions.set_stored(session.id)
-                return session.length or 0
-            raise  # its directory may be on its way to another name
-        sure = self._sessions.find(session.id).sure
-        self._flushed[session.id] = flushed
-        with suppress(KeyError):  # another thread was faster
-            while len(self._flushed) > _MOST_SUMS:
-                self._flushed.popitem(last=False)
+            return session.length or 0
+        sure = session.sure
+        self._flushed.put(session.id, flushed)
         return flushed[0] if sure is None else min(flushed[0], sure)
 
     def _end_request(self, id: str, is_checked: bool) -> None:
@@ -221,15 +251,20 @@ class Uploads:
         self._sessions.extend(id, self._expiry())
 
     def _end(self, session: Session) -> bool:
-        was_there = session.stored or unlink(self._root, session)
+        was_there = session.stored or self._unlink(session)
         self._sessions.remove(session.id)
         return was_there
+
+    def _unlink(self, session: Session) -> bool:
+        try:
+            wherever(self._sessions, session, lambda session: unlink(self._root, session))
+        except NotFound:
+            return False
+        return True
 
     def _expiry(self) -> int:
         return int(time.time() + self._lifetime_s) + 1
 
     def _remember(self, id: str, staged: ResumedFile) -> None:
         if staged.sums is not None:
-            self._sums[id] = staged.offset, staged.sums
-            if len(self._sums) > _MOST_SUMS:
-                self._sums.popitem(last=False)
+            self._sums.put(id, (staged.offset, staged.sums))

@@ -12,12 +12,12 @@ from http import HTTPStatus
 from starlette.responses import Response
 
 from fileserve.semantics import tus
-from fileserve.storage.changes.sessions import Session
+from fileserve.storage.changes.session import Session
 from fileserve.storage.changes.uploads import ResumedFile
 from fileserve.web.changes.claims import digests_of, mismatch, refuse_coding, refuse_digests
 from fileserve.web.changes.handover import Held
 from fileserve.web.changes.receiving import content_length, next_chunk, too_large
-from fileserve.web.changes.sessions import ask, find, is_part, need_of, state_fields, store
+from fileserve.web.changes.sessions import ask_where_it_is, find, is_part, need_of, state_fields, store
 from fileserve.web.problems import OtherStatus, Problem
 from fileserve.web.routes import NameRequest
 
@@ -51,7 +51,7 @@ async def append(request: NameRequest, session: Session, offset: int) -> dict[st
             raise _conflict(session.length or 0)
         return state_fields(request, session, offset)
     if not is_part(session):
-        await ask(request, session.name, dict(session.details))
+        await ask_where_it_is(request, session)
     ended: dict[str, str] = {}
     need = need_of(request, session.length)
     async with request.site.handover.resumed(request.scope, session, need, is_checked=is_checked) as (staged, held):
@@ -66,7 +66,7 @@ async def append(request: NameRequest, session: Session, offset: int) -> dict[st
             await staged.finish()
             await _verify(request, staged)
             if offset + staged.size == session.length and not is_part(session):
-                ended = await store(request, session, staged)
+                ended = await store(request, staged)
     now = state_fields(request, await request.site.uploads.find(session.id), staged.offset)
     return now | ended
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from starlette.responses import Response
 
 from fileserve.semantics import tus
-from fileserve.storage.changes.sessions import Session
+from fileserve.storage.changes.session import Session
 from fileserve.storage.errors import NotFound
 from fileserve.storage.names import parse_name
 from fileserve.web.changes.creating import begin, create, created, details_of, name_of
@@ -66,7 +66,7 @@ async def _store(request: NameRequest, id: str, ids: Sequence[str]) -> dict[str,
         try:
             await uploads.concatenate(session, parts, need)
             async with uploads.resume(session, need) as staged:
-                fields = await store(request, session, staged)
+                fields = await store(request, staged)
         except BaseException:
             await uploads.end(session)
             raise

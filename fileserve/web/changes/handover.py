@@ -20,7 +20,7 @@ from typing import Any
 from starlette.types import Scope
 
 from fileserve.storage.changes.room import Need
-from fileserve.storage.changes.sessions import Session
+from fileserve.storage.changes.session import Session
 from fileserve.storage.changes.uploads import ResumedFile, Uploads
 from fileserve.storage.errors import Locked
 from fileserve.web.workers.bus import Bus

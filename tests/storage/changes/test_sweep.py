@@ -7,6 +7,7 @@ import pytest
 
 from fileserve.storage.changes.hiding import LEFT_BEHIND
 from fileserve.storage.changes.sweep import sweep
+from fileserve.storage.names import Name
 from fileserve.storage.root import Root
 from tests.storage.conftest import OpenRoot, Served
 
@@ -18,7 +19,7 @@ def swept_root(changing: Served, plain_root: OpenRoot) -> Root:
     return plain_root(changing.path)
 
 
-def nobodys(name: str, age_s: float) -> bool:
+def nobodys(place: Name, inode: int, age_s: float) -> bool:
     """Say that a file which stays between requests is left when it is an hour old."""
     return age_s > 3600
 
