@@ -27,6 +27,7 @@ from fileserve.storage.descriptor import Descriptor
 from fileserve.storage.errors import Locked, NotFound, Unreadable, os_errors_of_changes
 from fileserve.storage.hashing import Sums
 from fileserve.storage.root import Root
+from fileserve.storage.space import give_back
 
 __all__ = ["Look", "ResumedDraft", "open_draft_of", "unlink"]
 
@@ -75,7 +76,7 @@ class ResumedDraft(Draft):
     def check_room(self) -> None:
         """Raise ``NoSpace`` unless the rest fits."""
         with self._descriptor.held() as fd, os_errors_of_changes():
-            check_space(fd, replace(self._need, length=(self._need.length or 0) - self.written))
+            check_space(fd, self._need, self.written)
 
     def reserve_for(self, coming: int | None) -> None:
         """Reserve room for *coming* bytes; ``None``: as many as are still to come. Raises ``NoSpace``."""
@@ -83,7 +84,7 @@ class ResumedDraft(Draft):
         length = self._need.length if coming is None else self.written + coming
         self._room = Room(replace(self._need, length=length))
         with self._descriptor.held() as fd, os_errors_of_changes():
-            self._room.reserve(fd)
+            self._room.reserve(fd, self.written)
 
     def checksum(self, algorithm: str, start: int) -> bytes:
         """Return a digest of all bytes from *start* on, by an algorithm of hashlib's."""
@@ -109,7 +110,7 @@ class ResumedDraft(Draft):
                 size = os.fstat(fd).st_size
                 if not self._ended:
                     if self._room.is_reserved:
-                        os.ftruncate(fd, size)  # which gives back what is reserved beyond
+                        give_back(fd)
                     os.fsync(fd)
         finally:
             self.keep()
