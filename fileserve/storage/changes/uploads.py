@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanag
 from dataclasses import replace
 
 from fileserve import disk
-from fileserve.storage.changes.paused import Flushed, create, has_its_name, size_on_disk
+from fileserve.storage.changes.paused import Flushed, create, has_its_name, is_locked, size_on_disk
 from fileserve.storage.changes.remembered import Remembered
 from fileserve.storage.changes.resumable import ResumedDraft, open_draft_of, unlink
 from fileserve.storage.changes.resumed import ResumedFile
@@ -36,7 +36,7 @@ _SETTLES_S = 10.0  # for a disk to take what has arrived
 
 
 class Uploads:
-    """The sessions beneath *root*, each for *lifetime_s* after its last request. It closes *sessions* in the end.
+    """The sessions beneath *root*, each for *lifetime_s* after its last bytes. It closes *sessions* in the end.
 
     *within* are the directories beneath which alone anything is staged.
     """
@@ -81,6 +81,10 @@ class Uploads:
         """Return how much of an upload is on the disk. Raises ``NotFound`` when its file is gone."""
         return await disk.run_change(self._offset, session)
 
+    async def is_locked(self, session: Session) -> bool:
+        """Return whether somebody writes to an upload, in any process."""
+        return await disk.run_change(is_locked, self._root, session.staged)
+
     async def set_length(self, staged: ResumedFile, length: int) -> None:
         """Say how long an upload will be whose length was not known. Raises ``NoSpace``."""
         await disk.run_change(self._set_length, staged.draft, length)
@@ -110,14 +114,20 @@ class Uploads:
         draft = await disk.run_change(self._open, session.id, need, known, discard=ResumedDraft.keep)
         staged = ResumedFile(draft)
         try:
+            if staged.session.expires_s < time.time() + self._lifetime_s / 2:
+                await disk.run_change(self._extend, session.id)
             if is_checked or session.sure is not None:
                 await disk.run_change(self._sessions.set_sure, session.id, staged.offset if is_checked else None)
             yield staged
         finally:
-            if is_checked and not staged.is_verified:
-                await staged.rewind()
-            await staged.pause()
-            await disk.run_change(self._end_request, session.id, is_checked)
+            try:
+                if is_checked and not staged.is_verified:
+                    await staged.rewind()
+                await disk.run_change(self._extend, session.id)  # while it is locked, so that its time is not over
+            finally:
+                await staged.pause()
+            if is_checked:
+                await disk.run_change(self._sessions.set_sure, session.id, None)
             self._remember(session.id, staged)
 
     async def concatenate(self, session: Session, parts: Sequence[Session], need: Need) -> None:
@@ -166,7 +176,8 @@ class Uploads:
         count = lost = 0
         for session in self._sessions.expired(time.time()):
             with suppress(Locked, NotFound):
-                if self._sessions.find(session.id).expires_s <= time.time():  # nobody came back meanwhile
+                is_over = self._sessions.find(session.id).expires_s <= time.time()  # nobody came back meanwhile
+                if is_over and not self._is_named_just_now(session):
                     lost += not self._end(session)
                     count += 1
         return count, lost
@@ -219,6 +230,14 @@ class Uploads:
         with self._sessions.settled(id) as session:
             return session
 
+    def _is_named_just_now(self, session: Session) -> bool:
+        """Return whether nobody has noted yet that an upload has its name; then it is noted, and is told a while."""
+        if session.stored or not has_its_name(self._root, session):
+            return False
+        self._sessions.extend(session.id, self._expiry())
+        self._sessions.set_stored(session.id)
+        return True
+
     def _set_length(self, draft: ResumedDraft, length: int) -> None:
         draft.set_session(replace(draft.session, length=length))
         draft.check_room()
@@ -245,9 +264,7 @@ class Uploads:
         self._flushed.put(session.id, flushed)
         return flushed[0] if sure is None else min(flushed[0], sure)
 
-    def _end_request(self, id: str, is_checked: bool) -> None:
-        if is_checked:
-            self._sessions.set_sure(id, None)
+    def _extend(self, id: str) -> None:
         self._sessions.extend(id, self._expiry())
 
     def _end(self, session: Session) -> bool:

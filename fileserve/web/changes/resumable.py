@@ -81,7 +81,7 @@ def _capabilities(request: NameRequest) -> Response:
 async def _tell(request: NameRequest) -> Response:
     """Tell how far an upload has come."""
     session, uploads = await find(request), request.site.uploads
-    await request.site.handover.nudge(session.id)
+    await request.site.handover.nudge(session)
     offset = await uploads.offset(session)
     session = await uploads.find(session.id)
     ended: dict[str, str] = {}

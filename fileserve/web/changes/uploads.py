@@ -17,7 +17,7 @@ from fileserve.storage.changes.room import Need
 from fileserve.storage.changes.writer import StagedFile
 from fileserve.storage.index import Digests
 from fileserve.storage.reader import OpenFile
-from fileserve.web.changes.claims import Expected, digests_of, mismatch, refuse_coding
+from fileserve.web.changes.claims import Expected, digests_of, mismatch, refuse_coding, refuse_digests
 from fileserve.web.changes.noting import note
 from fileserve.web.changes.preconditions import check_before, check_preconditions, is_asked, refusing_taken
 from fileserve.web.changes.receiving import content_length, next_chunk, settle, too_large
@@ -75,6 +75,9 @@ def _check_fields(request: NameRequest, length: int | None) -> None:
     if "content-range" in request.fields:  # RFC 9110 §14.5
         raise Problem(HTTPStatus.BAD_REQUEST, "A PUT stores the whole file; Content-Range is not taken.")
     refuse_coding(request)
+    refuse_digests(
+        request, "Content-Digest or Repr-Digest tells the digest of a file.", "content-digest", "repr-digest"
+    )
     limit = request.site.settings.upload_bytes
     if limit and length is not None and length > limit:
         raise too_large("file", limit)

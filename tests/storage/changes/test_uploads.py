@@ -194,6 +194,41 @@ async def test_time_ends_what_nobody_writes_to(changing: Served, changing_root: 
     uploads.close()
 
 
+async def test_what_has_just_got_its_name_is_told_although_its_time_is_over(
+    changing_root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that took longer than a session lasts, and the look for those that have expired in its last moment."""
+    uploads = Uploads(changing_root, Sessions(tmp_path / "uploads.sqlite"), -10)
+    session = await begin(uploads)
+    async with uploads.resume(session, Need(10)) as staged:
+        await staged.write(b"0123456789")
+        await staged.finish()
+        await staged.commit(take_any)
+        monkeypatch.setattr(uploads, "_lifetime_s", 1000)
+        assert uploads.end_expired() == (0, 0)
+        assert (await uploads.find(session.id)).stored
+    assert uploads.end_expired() == (0, 0)
+    uploads.close()
+
+
+async def test_a_request_extends_its_session_when_it_begins_and_before_others_can_have_it(
+    uploads: Uploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await begin(uploads)
+    monkeypatch.setattr(uploads, "_lifetime_s", 4000)
+    async with uploads.resume(session, Need(10)) as staged:
+        begun = (await uploads.find(session.id)).expires_s
+        assert begun > session.expires_s + 900
+        monkeypatch.setattr(uploads, "_lifetime_s", 6000)
+        pause = ResumedFile.pause
+
+        async def look_and_pause(staged: ResumedFile) -> None:
+            assert (await uploads.find(session.id)).expires_s > begun + 900
+            await pause(staged)
+
+        monkeypatch.setattr(ResumedFile, "pause", look_and_pause)
+
+
 async def test_a_hidden_file_is_left_when_no_session_has_it_and_it_is_old(uploads: Uploads) -> None:
     session = await begin(uploads)
     place, inode = session.staged.name, session.staged.inode

@@ -140,7 +140,7 @@ async def test_what_somebody_else_has_moved_is_deleted_when_its_time_is_over(ser
 
 
 async def test_what_the_start_found_too_young_is_deleted_when_it_is_old(served_root: Path) -> None:
-    (served_root / "folder" / ".fileserve-tus-0123").write_bytes(b"half")
+    (served_root / "folder" / ".fileserve-tus-0123456789abcdef0123456789abcdef").write_bytes(b"half")
     async with client_of(settings(served_root, upload_expiry=1)):
         assert await hidden_are_gone(served_root)
 
