@@ -15,16 +15,17 @@ from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanag
 from dataclasses import replace
 
 from fileserve import disk
-from fileserve.storage.changes.paused import Flushed, create, has_its_name, is_locked, size_on_disk
+from fileserve.storage.changes.expiry import end, end_expired
+from fileserve.storage.changes.paused import Flushed, create, is_locked
 from fileserve.storage.changes.remembered import Remembered
-from fileserve.storage.changes.resumable import ResumedDraft, open_draft_of, unlink
+from fileserve.storage.changes.resumable import ResumedDraft, unlink
 from fileserve.storage.changes.resumed import ResumedFile
 from fileserve.storage.changes.room import Need
 from fileserve.storage.changes.session import Session, Staged
 from fileserve.storage.changes.sessions import Sessions
 from fileserve.storage.changes.target import Target
-from fileserve.storage.changes.whereabouts import find_again, wherever
-from fileserve.storage.errors import Locked, NotFound
+from fileserve.storage.changes.whereabouts import find_again, open_wherever, settled, size_wherever
+from fileserve.storage.errors import NotFound
 from fileserve.storage.hashing import Sums
 from fileserve.storage.names import Name
 from fileserve.storage.root import Root
@@ -111,11 +112,13 @@ class Uploads:
     @asynccontextmanager
     async def _resumed(self, session: Session, need: Need, is_checked: bool) -> AsyncIterator[ResumedFile]:
         known = self._sums.pop(session.id)
-        draft = await disk.run_change(self._open, session.id, need, known, discard=ResumedDraft.keep)
+        draft = await disk.run_change(
+            open_wherever, self._root, self._sessions, session.id, need, known, discard=ResumedDraft.keep
+        )
         staged = ResumedFile(draft)
         try:
             if staged.session.expires_s < time.time() + self._lifetime_s / 2:
-                await disk.run_change(self._extend, session.id)
+                await disk.run_change(self._sessions.extend, session.id, self._expiry())
             if is_checked or session.sure is not None:
                 await disk.run_change(self._sessions.set_sure, session.id, staged.offset if is_checked else None)
             yield staged
@@ -123,7 +126,8 @@ class Uploads:
             try:
                 if is_checked and not staged.is_verified:
                     await staged.rewind()
-                await disk.run_change(self._extend, session.id)  # while it is locked, so that its time is not over
+                # While it is locked, so that its time is not over when others can have it.
+                await disk.run_change(self._sessions.extend, session.id, self._expiry())
             finally:
                 await staged.pause()
             if is_checked:
@@ -148,7 +152,7 @@ class Uploads:
 
     async def settled(self, session: Session) -> Session:
         """Return a session as it is once nobody moves its directory. Raises ``NotFound``."""
-        return await disk.run_change(self._settled, session.id)
+        return await disk.run_change(settled, self._sessions, session.id)
 
     async def follow(self, staged: ResumedFile) -> Session:
         """Have a file whose directory may have been moved get its name where that is now, and return its session."""
@@ -158,7 +162,7 @@ class Uploads:
 
     async def end(self, session: Session) -> None:
         """Delete what is there of an upload, and forget it. Raises ``Locked``."""
-        await disk.run_change(self._end, session)
+        await disk.run_change(end, self._root, self._sessions, session)
 
     def following(self, directory: Name, new: Name) -> AbstractContextManager[None]:
         """Let uploads go on beneath *new*, to where *directory* is moved in the block with their files. Blocks."""
@@ -173,14 +177,7 @@ class Uploads:
 
         Returns how many that were, and of how many the file was not where it belongs: somebody has moved a directory.
         """
-        count = lost = 0
-        for session in self._sessions.expired(time.time()):
-            with suppress(Locked, NotFound):
-                is_over = self._sessions.find(session.id).expires_s <= time.time()  # nobody came back meanwhile
-                if is_over and not self._is_named_just_now(session):
-                    lost += not self._end(session)
-                    count += 1
-        return count, lost
+        return end_expired(self._root, self._sessions, self._expiry())
 
     def is_left(self, place: Name, inode: int, age_s: float) -> bool:
         """Return whether a hidden file at *place* belongs to no session any more. Blocks.
@@ -219,42 +216,13 @@ class Uploads:
             raise
         return session
 
-    def _open(self, id: str, need: Need, known: tuple[int, Sums] | None) -> ResumedDraft:
-        try:
-            return open_draft_of(self._root, lambda: self._sessions.find(id), need, known)
-        except NotFound:
-            with self._sessions.settled(id) as session:
-                return open_draft_of(self._root, lambda: session, need, known)
-
-    def _settled(self, id: str) -> Session:
-        with self._sessions.settled(id) as session:
-            return session
-
-    def _is_named_just_now(self, session: Session) -> bool:
-        """Return whether nobody has noted yet that an upload has its name; then it is noted, and is told a while."""
-        if session.stored or not has_its_name(self._root, session):
-            return False
-        self._sessions.extend(session.id, self._expiry())
-        self._sessions.set_stored(session.id)
-        return True
-
     def _set_length(self, draft: ResumedDraft, length: int) -> None:
         draft.set_session(replace(draft.session, length=length))
         draft.check_room()
         self._sessions.set_length(draft.session.id, length)
 
     def _offset(self, session: Session) -> int:
-        known = self._flushed.get(session.id)
-
-        def look(session: Session) -> Flushed | None:
-            try:
-                return None if session.stored else size_on_disk(self._root, session.staged, known)
-            except NotFound:
-                if has_its_name(self._root, session):
-                    return None
-                raise
-
-        flushed = wherever(self._sessions, session, look)
+        flushed = size_wherever(self._root, self._sessions, session, self._flushed.get(session.id))
         session = self._sessions.find(session.id)
         if flushed is None:
             if not session.stored:
@@ -263,21 +231,6 @@ class Uploads:
         sure = session.sure
         self._flushed.put(session.id, flushed)
         return flushed[0] if sure is None else min(flushed[0], sure)
-
-    def _extend(self, id: str) -> None:
-        self._sessions.extend(id, self._expiry())
-
-    def _end(self, session: Session) -> bool:
-        was_there = session.stored or self._unlink(session)
-        self._sessions.remove(session.id)
-        return was_there
-
-    def _unlink(self, session: Session) -> bool:
-        try:
-            wherever(self._sessions, session, lambda session: unlink(self._root, session))
-        except NotFound:
-            return False
-        return True
 
     def _expiry(self) -> int:
         return int(time.time() + self._lifetime_s) + 1

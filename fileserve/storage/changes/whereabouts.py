@@ -10,13 +10,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from fileserve.storage.changes.paused import open_file
+from fileserve.storage.changes.paused import Flushed, has_its_name, open_file, size_on_disk
+from fileserve.storage.changes.resumable import ResumedDraft, open_draft_of, unlink
+from fileserve.storage.changes.room import Need
 from fileserve.storage.changes.session import Session, Staged
 from fileserve.storage.changes.sessions import Sessions
 from fileserve.storage.errors import NotFound
+from fileserve.storage.hashing import Sums
 from fileserve.storage.root import Root
 
-__all__ = ["find_again", "wherever"]
+__all__ = ["find_again", "open_wherever", "settled", "size_wherever", "unlink_wherever", "wherever"]
 
 T = TypeVar("T")
 
@@ -31,6 +34,44 @@ def wherever(sessions: Sessions, session: Session, work: Callable[[Session], T])
     except NotFound:
         with sessions.settled(session.id) as settled:
             return work(settled)
+
+
+def settled(sessions: Sessions, id: str) -> Session:
+    """Return the session *id* as it is once nobody moves its directory. Raises ``NotFound``."""
+    with sessions.settled(id) as session:
+        return session
+
+
+def open_wherever(root: Root, sessions: Sessions, id: str, need: Need, known: tuple[int, Sums] | None) -> ResumedDraft:
+    """Open the file of the session *id*, as ``open_draft_of`` does."""
+    try:
+        return open_draft_of(root, lambda: sessions.find(id), need, known)
+    except NotFound:
+        with sessions.settled(id) as session:
+            return open_draft_of(root, lambda: session, need, known)
+
+
+def size_wherever(root: Root, sessions: Sessions, session: Session, known: Flushed | None) -> Flushed | None:
+    """Return how much is on the disk, as ``size_on_disk`` does; ``None`` for what has its name."""
+
+    def look(session: Session) -> Flushed | None:
+        try:
+            return None if session.stored else size_on_disk(root, session.staged, known)
+        except NotFound:
+            if has_its_name(root, session):
+                return None
+            raise
+
+    return wherever(sessions, session, look)
+
+
+def unlink_wherever(root: Root, sessions: Sessions, session: Session) -> bool:
+    """Delete the file of a session, and return whether it was there. Raises ``Locked``."""
+    try:
+        wherever(sessions, session, lambda session: unlink(root, session))
+    except NotFound:
+        return False
+    return True
 
 
 def find_again(root: Root, sessions: Sessions, session: Session, found: Staged) -> None:

@@ -216,7 +216,7 @@ async def test_a_request_extends_its_session_when_it_begins_and_before_others_ca
 ) -> None:
     session = await begin(uploads)
     monkeypatch.setattr(uploads, "_lifetime_s", 4000)
-    async with uploads.resume(session, Need(10)) as staged:
+    async with uploads.resume(session, Need(10)):
         begun = (await uploads.find(session.id)).expires_s
         assert begun > session.expires_s + 900
         monkeypatch.setattr(uploads, "_lifetime_s", 6000)
