@@ -78,16 +78,28 @@ class Database:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Run the block as one transaction: nothing of it stays when it raises. For any thread.
 
-        A first statement that reads does not wait for a writer. After damage was found, the next use looks at the
-        whole file, and sets it aside. Raises ``sqlite3.ProgrammingError`` after ``close``.
+        A first statement that reads does not wait for a writer; one that writes later fails at once where another
+        process has written meanwhile, so what reads first and then writes is for ``change``. After damage was found,
+        the next use looks at the whole file, and sets it aside. Raises ``sqlite3.ProgrammingError`` after ``close``.
         """
+        with self._begun("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def change(self) -> Iterator[sqlite3.Connection]:
+        """Do what ``transaction`` does, as the only writer of all processes from the beginning. Waits for others."""
+        with self._begun("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    @contextmanager
+    def _begun(self, statement: str) -> Iterator[sqlite3.Connection]:
         with self._lock:
             if self.closed:
                 raise sqlite3.ProgrammingError("the database is closed")
             if self._connection is None:
                 self._connection = self._open()
             try:
-                self._connection.execute("BEGIN")
+                self._connection.execute(statement)
                 with self._connection:
                     yield self._connection
             except sqlite3.DatabaseError as error:

@@ -13,7 +13,7 @@ import ctypes
 import errno
 import os
 
-__all__ = ["available", "begin_writeback", "reserve"]
+__all__ = ["available", "begin_writeback", "give_back", "reserve"]
 
 _KEEP_SIZE = 0x01  # FALLOC_FL_KEEP_SIZE of linux/falloc.h
 _WRITE = 0x02  # SYNC_FILE_RANGE_WRITE of fcntl.h: begin to write, wait for nothing
@@ -48,6 +48,11 @@ def reserve(fd: int, length: int) -> bool:
         if number != errno.EINTR:
             raise OSError(number, os.strerror(number))
     return True
+
+
+def give_back(fd: int) -> None:
+    """Give back what is reserved beyond the end of the file. For whoever alone writes to it."""
+    os.ftruncate(fd, os.fstat(fd).st_size)
 
 
 def begin_writeback(fd: int, offset: int, count: int) -> None:

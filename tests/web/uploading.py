@@ -1,5 +1,6 @@
 """Uploads of every kind, sent to the application in process: PUT, forms and tus, and what must not be left of them."""
 
+import asyncio
 import base64
 import hashlib
 import os
@@ -108,3 +109,35 @@ def open_beneath(root: Path) -> list[str]:
         with suppress(OSError):  # the one that lists them
             paths.append(os.readlink(f"/dev/fd/{number}"))
     return [path for path in paths if path.startswith(f"{root}/")]
+
+
+class Swallowed:
+    """A PATCH whose client has sent *content*, and then is not heard any more; *goes_on* has it send the rest."""
+
+    def __init__(self, client: Client, url: str, *content: bytes, rest: bytes = b"", can_hang_up: bool = True) -> None:
+        self.is_silent, self.goes_on, self.was_hung_up = asyncio.Event(), asyncio.Event(), False
+        self.status = 0
+        self._content = list(content)
+        self._rest = rest
+        fields = {**SPOKEN, "content-type": CONTENT_TYPE, "upload-offset": "0"}
+        scope = client._scope("PATCH", url, fields)
+        if can_hang_up:
+            scope["extensions"]["fileserve"]["hang_up"] = self._hang_up
+        self.ended = asyncio.ensure_future(client.app(scope, self._receive, self._send))
+
+    def _hang_up(self) -> None:
+        self.was_hung_up = True
+        self.goes_on.set()
+
+    async def _receive(self) -> dict[str, Any]:
+        if self._content:
+            return {"type": "http.request", "body": self._content.pop(0), "more_body": True}
+        self.is_silent.set()
+        await self.goes_on.wait()
+        if self.was_hung_up:
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": self._rest, "more_body": False}
+
+    async def _send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]

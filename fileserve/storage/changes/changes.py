@@ -10,6 +10,7 @@ Directories are deleted only when they are empty: a mistake costs one name.
 import os
 import stat
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 from fileserve import disk
 from fileserve.storage.changes.draft import Judge
@@ -23,7 +24,14 @@ from fileserve.storage.names import Name
 from fileserve.storage.reader import OpenFile
 from fileserve.storage.root import Root
 
-__all__ = ["Changes"]
+__all__ = ["Changes", "Following"]
+
+#: Holds during its block what belongs to a name that is moved there to a new one: both, or neither, have happened then.
+Following = Callable[[Name, Name], AbstractContextManager[None]]
+
+
+def _nothing_follows(name: Name, new: Name) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 class Changes:
@@ -74,14 +82,16 @@ class Changes:
         """
         await patiently(_delete, self._target(name), judge)
 
-    async def move(self, name: Name, new: Name, judge: Judge, *, replace: bool) -> bool:
+    async def move(
+        self, name: Name, new: Name, judge: Judge, *, replace: bool, following: Following = _nothing_follows
+    ) -> bool:
         """Rename a file, a link or a directory to *new*, and return whether that took the place of a file.
 
         *judge* sees the file that is moved, or ``None`` of a directory. Raises ``AlreadyExists`` where *new* is taken,
-        unless *replace* is set and both are files; ``OtherDevice``, and what *judge* raises.
+        unless *replace* is set and both are files; ``OtherDevice``, and what *judge* and *following* raise.
         """
         source, target = self._target(name), self._target(new)
-        return await patiently(_move, source, target, judge, replace)
+        return await patiently(_move, source, target, judge, replace, following)
 
     def _target(self, name: Name, parents: bool = False) -> Target:
         return Target(self._root, name, parents, self.within)
@@ -138,7 +148,7 @@ def _judged(target: Target, directory: int, judge: Judge) -> Callable[..., None]
     return os.unlink
 
 
-def _move(source: Target, target: Target, judge: Judge, replace: bool) -> bool:
+def _move(source: Target, target: Target, judge: Judge, replace: bool, following: Following) -> bool:
     source.check()
     target.check()
     with source.directory() as old, target.directory() as new, os_errors_of_changes():
@@ -146,12 +156,27 @@ def _move(source: Target, target: Target, judge: Judge, replace: bool) -> bool:
             moves_file = _judged(source, old, judge) is os.unlink
             replaces = replace and moves_file and _is_file(target, new)
             if replaces:
-                _replace(source.component, old, target.component, new)
+                with following(source.name, target.name), os_errors_of_changes():
+                    _replace(source.component, old, target.component, new)
             else:
-                rename_new(old, source.component, new, target.component)
+                _rename(source, old, target, new, following)
         sync_directory(new)
         sync_directory(old)
     return replaces
+
+
+def _rename(source: Target, old: int, target: Target, new: int, following: Following) -> None:
+    """Rename in one with what follows; where that fails in its last moment, take the name back."""
+    is_renamed = False
+    try:
+        with following(source.name, target.name), os_errors_of_changes():
+            rename_new(old, source.component, new, target.component)
+            is_renamed = True
+    except BaseException:
+        if is_renamed:
+            with suppress(OSError):
+                rename_new(new, target.component, old, source.component)
+        raise
 
 
 def _replace(component: bytes, old: int, taken: bytes, new: int) -> None:

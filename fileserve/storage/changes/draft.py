@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from fileserve.storage.changes.hiding import HiddenName, hidden_component, open_hidden, open_unnamed
 from fileserve.storage.changes.placing import alone_in, link_new, rename_new, sync_directory
-from fileserve.storage.changes.room import Need, Room, check_space
+from fileserve.storage.changes.room import Need, Room
 from fileserve.storage.changes.target import Target
 from fileserve.storage.descriptor import Descriptor
 from fileserve.storage.errors import Busy, NoDirectory, NotFound, os_errors_of_changes
@@ -59,7 +59,6 @@ def open_draft(target: Target, need: Need, *, unnamed: bool) -> "Draft":
     """
     target.check()
     with target.nearest() as directory, os_errors_of_changes():
-        check_space(directory, need)
         fd = open_unnamed(directory) if unnamed else None
         draft = Draft(target, need, fd, None) if fd is not None else Draft(target, need, *open_hidden(directory))
         try:

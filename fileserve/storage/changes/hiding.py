@@ -7,6 +7,7 @@ left from what is being written.
 import errno
 import fcntl
 import os
+import re
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,13 +15,22 @@ from dataclasses import dataclass
 from fileserve.storage.descriptor import Descriptor
 from fileserve.storage.names import STAGED
 
-__all__ = ["LEFT_BEHIND", "LEFT_OPEN", "HiddenName", "hidden_component", "open_hidden", "open_unnamed"]
+__all__ = [
+    "LEFT_BEHIND",
+    "LEFT_OPEN",
+    "HiddenName",
+    "hidden_component",
+    "is_hidden_component",
+    "open_hidden",
+    "open_unnamed",
+]
 
 #: How the hidden names begin that a crash may leave behind.
 LEFT_BEHIND = STAGED + "put-"
 #: How those begin that stay between the requests of one upload.
 LEFT_OPEN = STAGED + "tus-"
 
+_RANDOM = re.compile("[0-9a-f]{32}")
 _NO_UNNAMED = frozenset((errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL))
 
 
@@ -30,6 +40,11 @@ class HiddenName:
 
     directory: Descriptor
     component: bytes
+
+
+def is_hidden_component(component: str, beginning: str) -> bool:
+    """Return whether ``hidden_component`` has made this name; others may begin alike, and are somebody's."""
+    return component.startswith(beginning) and _RANDOM.fullmatch(component.removeprefix(beginning)) is not None
 
 
 def hidden_component(beginning: str = LEFT_BEHIND) -> bytes:

@@ -7,17 +7,18 @@ How much is there is what the file's size says after a flush: what a client is t
 Where the file has its name already, and a crash kept that from being noted, its inode number tells.
 """
 
+import fcntl
 import os
 
 from fileserve.storage.changes.hiding import LEFT_OPEN, open_hidden
 from fileserve.storage.changes.placing import sync_directory
 from fileserve.storage.changes.room import Need, check_space
-from fileserve.storage.changes.sessions import Session, Staged
+from fileserve.storage.changes.session import Session, Staged
 from fileserve.storage.changes.target import Target
 from fileserve.storage.errors import LinkLoop, NotDirectory, NotFound, OutsideRoot, StorageError, os_errors_of_changes
 from fileserve.storage.root import Root
 
-__all__ = ["Flushed", "create", "has_its_name", "open_file", "size_on_disk"]
+__all__ = ["Flushed", "create", "has_its_name", "is_locked", "open_file", "size_on_disk"]
 
 #: So many bytes are on the disk of what was last written to at that time, in nanoseconds since 1970.
 Flushed = tuple[int, int]
@@ -59,6 +60,27 @@ def size_on_disk(root: Root, staged: Staged, known: Flushed | None = None) -> Fl
             return status.st_size, status.st_mtime_ns
     finally:
         os.close(fd)
+
+
+def is_locked(root: Root, staged: Staged) -> bool:
+    """Return whether somebody writes to a session's file.
+
+    Whoever begins to in the very moment of the question finds it locked, and has to try again.
+    """
+    try:
+        directory, fd = open_file(root, staged)
+    except NotFound:
+        return False
+    os.close(directory)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # this file system has no such locks
+        return False
+    finally:
+        os.close(fd)
+    return False
 
 
 def has_its_name(root: Root, session: Session) -> bool:

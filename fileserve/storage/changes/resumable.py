@@ -21,12 +21,13 @@ from fileserve.storage.changes.draft import Draft
 from fileserve.storage.changes.hiding import HiddenName
 from fileserve.storage.changes.paused import open_file
 from fileserve.storage.changes.room import Need, Room, check_space
-from fileserve.storage.changes.sessions import Session
+from fileserve.storage.changes.session import Session
 from fileserve.storage.changes.target import Target
 from fileserve.storage.descriptor import Descriptor
 from fileserve.storage.errors import Locked, NotFound, Unreadable, os_errors_of_changes
 from fileserve.storage.hashing import Sums
 from fileserve.storage.root import Root
+from fileserve.storage.space import give_back
 
 __all__ = ["Look", "ResumedDraft", "open_draft_of", "unlink"]
 
@@ -52,6 +53,7 @@ class ResumedDraft(Draft):
     def set_session(self, session: Session) -> None:
         """Note what the session is by now."""
         self.session = session
+        self.target = replace(self.target, name=session.name)
         self._need = replace(self._need, length=session.length)
 
     def write(self, chunks: Sequence[bytes | memoryview]) -> None:
@@ -74,7 +76,7 @@ class ResumedDraft(Draft):
     def check_room(self) -> None:
         """Raise ``NoSpace`` unless the rest fits."""
         with self._descriptor.held() as fd, os_errors_of_changes():
-            check_space(fd, replace(self._need, length=(self._need.length or 0) - self.written))
+            check_space(fd, self._need, self.written)
 
     def reserve_for(self, coming: int | None) -> None:
         """Reserve room for *coming* bytes; ``None``: as many as are still to come. Raises ``NoSpace``."""
@@ -82,7 +84,7 @@ class ResumedDraft(Draft):
         length = self._need.length if coming is None else self.written + coming
         self._room = Room(replace(self._need, length=length))
         with self._descriptor.held() as fd, os_errors_of_changes():
-            self._room.reserve(fd)
+            self._room.reserve(fd, self.written)
 
     def checksum(self, algorithm: str, start: int) -> bytes:
         """Return a digest of all bytes from *start* on, by an algorithm of hashlib's."""
@@ -108,7 +110,7 @@ class ResumedDraft(Draft):
                 size = os.fstat(fd).st_size
                 if not self._ended:
                     if self._room.is_reserved:
-                        os.ftruncate(fd, size)  # which gives back what is reserved beyond
+                        give_back(fd)
                     os.fsync(fd)
         finally:
             self.keep()
@@ -136,13 +138,9 @@ def open_draft_of(root: Root, look: Look, need: Need, known: tuple[int, Sums] | 
     return draft
 
 
-def unlink(root: Root, session: Session) -> bool:
-    """Delete a session's file, and return whether it was where it belongs. Raises ``Locked``."""
-    try:
-        _opened(root, session, Need()).discard()
-    except NotFound:
-        return False
-    return True
+def unlink(root: Root, session: Session) -> None:
+    """Delete a session's file. Raises ``NotFound`` where it is not where it belongs, and ``Locked``."""
+    _opened(root, session, Need()).discard()
 
 
 def _opened(root: Root, session: Session, need: Need) -> ResumedDraft:

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from fileserve import disk
 from fileserve.storage.changes.resumable import ResumedDraft
-from fileserve.storage.changes.sessions import Session
+from fileserve.storage.changes.session import Session
 from fileserve.storage.changes.writer import StagedFile
 from fileserve.storage.errors import StorageError
 from fileserve.storage.hashing import Sums

@@ -11,19 +11,18 @@ many.
 Left out: the files (``paused``, ``resumable``).
 """
 
-import json
 import logging
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from fileserve.storage.changes.session import COLUMNS, Session, row_of, session_of
 from fileserve.storage.database import Database
 from fileserve.storage.errors import Busy, Locked, NotFound, StorageError, Unreadable
 from fileserve.storage.names import Name
 
-__all__ = ["Session", "Sessions", "Staged", "TooManySessions"]
+__all__ = ["Sessions", "TooManySessions"]
 
 _VERSION = 1
 # The inode number is text: it can be larger than SQLite's integers.
@@ -34,13 +33,13 @@ CREATE TABLE IF NOT EXISTS sessions (number INTEGER PRIMARY KEY, id TEXT NOT NUL
 CREATE INDEX IF NOT EXISTS clients ON sessions (stored, client);
 CREATE INDEX IF NOT EXISTS expiry ON sessions (expires_s)
 """
-_COLUMNS = "id, name, staged, inode, length, sure, stored, expires_s, details"
-_INSERT = f"INSERT INTO sessions ({_COLUMNS}, client) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT = f"INSERT INTO sessions ({COLUMNS}, client) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _COUNT = "SELECT count(*), count(CASE WHEN client = ? THEN 1 END) FROM sessions WHERE stored = 0"
 _FORGET = """
 DELETE FROM sessions WHERE stored = 1 AND number <=
     (SELECT number FROM sessions WHERE stored = 1 ORDER BY number DESC LIMIT 1 OFFSET ?)
 """
+_RELOCATE = "UPDATE sessions SET name = ?, staged = ? WHERE id = ? AND staged = ?"
 _MOST_STORED = 10_000  # Policy: a row takes some 500 bytes
 
 _log = logging.getLogger(__name__)
@@ -50,32 +49,6 @@ class TooManySessions(StorageError):
     """As many sessions are open as may be, in all or for one client."""
 
     sentence = "too many uploads have been begun and not ended"
-
-
-@dataclass(frozen=True, slots=True)
-class Staged:
-    """Where a session's file is: its hidden name beneath the root, and its inode number, which it keeps."""
-
-    name: Name
-    inode: int
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """An upload of *length* bytes (``None``: not known yet) that is to have *name*, and is *staged* until then.
-
-    *sure* is how much of it counts at the most, where that is not all; *stored* says that it has its name. It ends at
-    *expires_s*, seconds since 1970. *details* are the caller's.
-    """
-
-    id: str
-    name: Name
-    staged: Staged
-    length: int | None
-    expires_s: int
-    details: Mapping[str, str]
-    sure: int | None = None
-    stored: bool = False
 
 
 class Sessions:
@@ -98,9 +71,9 @@ class Sessions:
 
         Raises ``Locked`` when there is one of this id.
         """
-        with self._transaction() as connection:
+        with self._change() as connection:
             try:
-                connection.execute(_INSERT, (*_row(session), client))  # writes first: nobody else can from here on
+                connection.execute(_INSERT, (*row_of(session), client))
             except sqlite3.IntegrityError:
                 raise Locked from None
             count, of_client = connection.execute(_COUNT, (client,)).fetchone()
@@ -119,40 +92,64 @@ class Sessions:
         Policy: one that has expired, and was not swept yet, goes on when its client comes back.
         """
         with self._transaction() as connection:
-            row = connection.execute(f"SELECT {_COLUMNS} FROM sessions WHERE id = ?", (id,)).fetchone()
-        if row is None:
-            raise NotFound("there is no such upload; it may have expired")
-        return _session(row)
+            return _find(connection, id)
+
+    @contextmanager
+    def settled(self, id: str) -> Iterator[Session]:
+        """Find the session *id* as ``find`` does; nobody's ``following`` is under way then, or begins in the block.
+
+        In the block, no other method may be called.
+        """
+        with self._change() as connection:
+            yield _find(connection, id)
 
     def expired(self, now_s: float) -> list[Session]:
         """Return the sessions whose time is over."""
         with self._transaction() as connection:
-            rows = connection.execute(f"SELECT {_COLUMNS} FROM sessions WHERE expires_s <= ?", (now_s,)).fetchall()
-        return [_session(row) for row in rows]
+            rows = connection.execute(f"SELECT {COLUMNS} FROM sessions WHERE expires_s <= ?", (now_s,)).fetchall()
+        return [session_of(row) for row in rows]
 
     def exist(self) -> bool:
         """Return whether any session is open, expired ones too."""
         with self._transaction() as connection:
             return connection.execute("SELECT 1 FROM sessions WHERE stored = 0 LIMIT 1").fetchone() is not None
 
-    def has_staged(self, component: bytes) -> bool:
-        """Return whether a session has a file of this hidden name, in whatever directory."""
+    def staged_as(self, component: bytes) -> Session | None:
+        """Return the session that has a file of this hidden name, in whatever directory."""
         with self._transaction() as connection:
-            found = connection.execute(
-                "SELECT 1 FROM sessions WHERE substr(staged, -?) = ?", (len(component), component)
+            row = connection.execute(
+                f"SELECT {COLUMNS} FROM sessions WHERE substr(staged, -?) = ?", (len(component), component)
             ).fetchone()
-        return found is not None
+        return row and session_of(row)
 
-    def follow(self, directory: Name, new: Name) -> None:
-        """Let the sessions of what is beneath *directory*, which has been moved to *new*, be of what is there now."""
+    @contextmanager
+    def following(self, directory: Name, new: Name) -> Iterator[None]:
+        """Let the sessions of what is beneath *directory* be of what is beneath *new*, where the block moves it.
+
+        Nobody else changes a row meanwhile. When the block raises, nothing has changed; it raises no ``OSError``, and
+        calls no other method.
+        """
         old = (*directory, b"")
-        with self._transaction() as connection:
+        with self._change() as connection:
             rows = connection.execute("SELECT number, name, staged FROM sessions").fetchall()
             moved = [
                 (*(_moved(path, b"/".join(old), b"/".join((*new, b""))) for path in row[1:]), row[0]) for row in rows
             ]
             changed = [after for after, row in zip(moved, rows, strict=True) if after[:2] != row[1:]]
             connection.executemany("UPDATE sessions SET name = ?, staged = ? WHERE number = ?", changed)
+            yield
+
+    @contextmanager
+    def relocating(self, session: Session, name: Name, place: Name) -> Iterator[None]:
+        """Let the file of *session* be at *place*, and be for *name*, unless the block raises; as for ``following``.
+
+        Raises ``NotFound`` where it is not as *session* says any more.
+        """
+        values = (b"/".join(name), b"/".join(place), session.id, b"/".join(session.staged.name))
+        with self._change() as connection:
+            if not connection.execute(_RELOCATE, values).rowcount:
+                raise NotFound
+            yield
 
     def set_length(self, id: str, length: int) -> None:
         """Say how long an upload will be; its length counts from then on."""
@@ -168,7 +165,7 @@ class Sessions:
 
     def set_stored(self, id: str) -> None:
         """Say that an upload has its name."""
-        with self._transaction() as connection:
+        with self._change() as connection:
             connection.execute("UPDATE sessions SET stored = 1 WHERE id = ?", (id,))
             connection.execute(_FORGET, (_MOST_STORED,))
 
@@ -181,38 +178,35 @@ class Sessions:
         self._database.close()
 
     def _update(self, statement: str, *values: object) -> None:
-        with self._transaction() as connection:
+        with self._change() as connection:
             connection.execute(statement, values)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with self._database.transaction() as connection:
-                yield connection
-        except (OSError, sqlite3.Error) as error:
-            _log.warning("the sessions of uploads cannot be read or written: %s", error)
-            raise Busy("the sessions of uploads cannot be read just now") from error
+        with _failures(), self._database.transaction() as connection:
+            yield connection
+
+    @contextmanager
+    def _change(self) -> Iterator[sqlite3.Connection]:
+        with _failures(), self._database.change() as connection:
+            yield connection
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        _log.warning("the sessions of uploads cannot be read or written: %s", error)
+        raise Busy("the sessions of uploads cannot be read just now") from error
+
+
+def _find(connection: sqlite3.Connection, id: str) -> Session:
+    row = connection.execute(f"SELECT {COLUMNS} FROM sessions WHERE id = ?", (id,)).fetchone()
+    if row is None:
+        raise NotFound("there is no such upload; it may have expired")
+    return session_of(row)
 
 
 def _moved(path: bytes, old: bytes, new: bytes) -> bytes:
     return new + path.removeprefix(old) if path.startswith(old) else path
-
-
-def _row(session: Session) -> tuple[object, ...]:
-    return (
-        session.id,
-        b"/".join(session.name),
-        b"/".join(session.staged.name),
-        str(session.staged.inode),
-        session.length,
-        session.sure,
-        session.stored,
-        session.expires_s,
-        json.dumps(dict(session.details)),
-    )
-
-
-def _session(row: tuple[str, bytes, bytes, str, int | None, int | None, int, int, str]) -> Session:
-    id, name, staged, inode, length, sure, stored, expires_s, details = row
-    place = Staged(tuple(staged.split(b"/")), int(inode))
-    return Session(id, tuple(name.split(b"/")), place, length, expires_s, json.loads(details), sure, bool(stored))

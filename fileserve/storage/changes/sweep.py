@@ -14,16 +14,23 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from fileserve.storage.changes.hiding import LEFT_BEHIND, LEFT_OPEN
+from fileserve.storage.changes.hiding import LEFT_BEHIND, LEFT_OPEN, is_hidden_component
+from fileserve.storage.changes.placing import alone_in
 from fileserve.storage.descent import Descent
-from fileserve.storage.errors import os_errors
+from fileserve.storage.errors import Occupied, os_errors
+from fileserve.storage.names import Name
 from fileserve.storage.root import Root
+from fileserve.storage.space import give_back
 
 __all__ = ["sweep"]
 
-#: Says of a file that stays between requests, by its name and its age in seconds, whether it is left.
-IsLeft = Callable[[str, float], bool]
+#: Says of a file that stays between requests whether it is left: by its name beneath the root, its inode number, and
+#: its age in seconds.
+IsLeft = Callable[[Name, int, float], bool]
 
+_WRITTEN = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_BLOCK = 512  # of st_blocks, whatever the file system's are
+_SLACK = 1024 * 1024  # of the last block, and of what a file system keeps of its own
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -34,7 +41,8 @@ def sweep(root: Root, is_wanted: Callable[[], bool], is_left: IsLeft) -> int:
     """
     count = 0
     with os_errors(), Descent(root.open_directory(())) as place:
-        swept, directories = _sweep_one(place.fd, is_left)
+        name: list[bytes] = []
+        swept, directories = _sweep_one(place.fd, (), is_left)
         pending = [directories]
         while pending and is_wanted():
             count += swept
@@ -43,30 +51,57 @@ def sweep(root: Root, is_wanted: Callable[[], bool], is_left: IsLeft) -> int:
                 pending.pop()
                 if pending:
                     place.ascend()
+                    name.pop()
                 continue
             try:
-                place.descend(pending[-1].pop())
+                place.descend(component := pending[-1].pop())
             except OSError:
                 continue
-            swept, directories = _sweep_one(place.fd, is_left)
+            name.append(component)
+            swept, directories = _sweep_one(place.fd, tuple(name), is_left)
             pending.append(directories)
     return count + swept
 
 
-def _sweep_one(directory: int, is_left: IsLeft) -> tuple[int, list[bytes]]:
-    """Delete what is left in one open directory; return how many files that were, and the directories in it."""
+def _sweep_one(directory: int, name: Name, is_left: IsLeft) -> tuple[int, list[bytes]]:
+    """Delete what is left in the open directory *name*; return how many files that were, and the directories in it."""
     left: list[str] = []
     directories: list[bytes] = []
     with suppress(OSError), os.scandir(directory) as found:
         for item in found:
-            if item.name.startswith(LEFT_OPEN):
-                if is_left(item.name, time.time() - item.stat(follow_symlinks=False).st_mtime):
+            if is_hidden_component(item.name, LEFT_OPEN):
+                status = item.stat(follow_symlinks=False)
+                if is_left((*name, os.fsencode(item.name)), status.st_ino, time.time() - status.st_mtime):
                     left.append(item.name)
-            elif item.name.startswith(LEFT_BEHIND):
+                elif status.st_blocks * _BLOCK > status.st_size + _SLACK:
+                    _give_back(directory, item.name)
+            elif is_hidden_component(item.name, LEFT_BEHIND):
                 left.append(item.name)
             elif item.is_dir(follow_symlinks=False):
                 directories.append(os.fsencode(item.name))
-    return sum(_delete_unlocked(directory, name) for name in left), directories
+    return _delete_all_unlocked(directory, left), directories
+
+
+def _give_back(directory: int, name: str) -> None:
+    """Give back the room that is reserved for what a killed process was about to write to a file."""
+    with suppress(OSError):  # it is locked, or gone, or may not be written
+        fd = os.open(name, _WRITTEN, dir_fd=directory)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            give_back(fd)
+        finally:
+            os.close(fd)
+
+
+def _delete_all_unlocked(directory: int, names: list[str]) -> int:
+    """Delete files, and return how many that were. What is replaced meanwhile has such a name under the lock."""
+    if not names:
+        return 0
+    try:
+        with alone_in(directory):
+            return sum(_delete_unlocked(directory, name) for name in names)
+    except (OSError, Occupied):
+        return 0
 
 
 def _delete_unlocked(directory: int, name: str) -> bool:

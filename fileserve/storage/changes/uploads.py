@@ -10,19 +10,22 @@ Left out: whose session it is, and what may be stored.
 import asyncio
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 
 from fileserve import disk
-from fileserve.storage.changes.paused import Flushed, create, has_its_name, size_on_disk
-from fileserve.storage.changes.resumable import Look, ResumedDraft, open_draft_of, unlink
+from fileserve.storage.changes.expiry import end, end_expired
+from fileserve.storage.changes.paused import Flushed, create, is_locked
+from fileserve.storage.changes.remembered import Remembered
+from fileserve.storage.changes.resumable import ResumedDraft, unlink
 from fileserve.storage.changes.resumed import ResumedFile
 from fileserve.storage.changes.room import Need
-from fileserve.storage.changes.sessions import Session, Sessions
+from fileserve.storage.changes.session import Session, Staged
+from fileserve.storage.changes.sessions import Sessions
 from fileserve.storage.changes.target import Target
-from fileserve.storage.errors import Locked, NotFound
+from fileserve.storage.changes.whereabouts import find_again, open_wherever, settled, size_wherever
+from fileserve.storage.errors import NotFound
 from fileserve.storage.hashing import Sums
 from fileserve.storage.names import Name
 from fileserve.storage.root import Root
@@ -34,7 +37,7 @@ _SETTLES_S = 10.0  # for a disk to take what has arrived
 
 
 class Uploads:
-    """The sessions beneath *root*, each for *lifetime_s* after its last request. It closes *sessions* in the end.
+    """The sessions beneath *root*, each for *lifetime_s* after its last bytes. It closes *sessions* in the end.
 
     *within* are the directories beneath which alone anything is staged.
     """
@@ -46,10 +49,10 @@ class Uploads:
         self._within = within
         self._sessions = sessions
         self._lifetime_s = lifetime_s
-        self._sums: OrderedDict[str, tuple[int, Sums]] = OrderedDict()
+        self._sums = Remembered[str, tuple[int, Sums]](_MOST_SUMS)
         self._under_way = 0
         self._idle = asyncio.Event()
-        self._flushed: OrderedDict[str, Flushed] = OrderedDict()  # what was asked for, so that asking again is cheap
+        self._flushed = Remembered[str, Flushed](_MOST_SUMS)  # what was asked for, so that asking again is cheap
 
     async def begin(
         self,
@@ -79,6 +82,10 @@ class Uploads:
         """Return how much of an upload is on the disk. Raises ``NotFound`` when its file is gone."""
         return await disk.run_change(self._offset, session)
 
+    async def is_locked(self, session: Session) -> bool:
+        """Return whether somebody writes to an upload, in any process."""
+        return await disk.run_change(is_locked, self._root, session.staged)
+
     async def set_length(self, staged: ResumedFile, length: int) -> None:
         """Say how long an upload will be whose length was not known. Raises ``NoSpace``."""
         await disk.run_change(self._set_length, staged.draft, length)
@@ -89,12 +96,8 @@ class Uploads:
 
         With *is_checked*, that is only so after ``verify``; else it is taken back. Raises ``Locked``, ``NotFound``.
         """
-
-        def look() -> Session:
-            return self._sessions.find(session.id)
-
         with self._counted():
-            async with self._resumed(session, look, need, is_checked) as staged:
+            async with self._resumed(session, need, is_checked) as staged:
                 yield staged
 
     @contextmanager
@@ -107,19 +110,28 @@ class Uploads:
             self._idle.set()
 
     @asynccontextmanager
-    async def _resumed(self, session: Session, look: Look, need: Need, is_checked: bool) -> AsyncIterator[ResumedFile]:
-        known = self._sums.pop(session.id, None)
-        draft = await disk.run_change(open_draft_of, self._root, look, need, known, discard=ResumedDraft.keep)
+    async def _resumed(self, session: Session, need: Need, is_checked: bool) -> AsyncIterator[ResumedFile]:
+        known = self._sums.pop(session.id)
+        draft = await disk.run_change(
+            open_wherever, self._root, self._sessions, session.id, need, known, discard=ResumedDraft.keep
+        )
         staged = ResumedFile(draft)
         try:
+            if staged.session.expires_s < time.time() + self._lifetime_s / 2:
+                await disk.run_change(self._sessions.extend, session.id, self._expiry())
             if is_checked or session.sure is not None:
                 await disk.run_change(self._sessions.set_sure, session.id, staged.offset if is_checked else None)
             yield staged
         finally:
-            if is_checked and not staged.is_verified:
-                await staged.rewind()
-            await staged.pause()
-            await disk.run_change(self._end_request, session.id, is_checked)
+            try:
+                if is_checked and not staged.is_verified:
+                    await staged.rewind()
+                # While it is locked, so that its time is not over when others can have it.
+                await disk.run_change(self._sessions.extend, session.id, self._expiry())
+            finally:
+                await staged.pause()
+            if is_checked:
+                await disk.run_change(self._sessions.set_sure, session.id, None)
             self._remember(session.id, staged)
 
     async def concatenate(self, session: Session, parts: Sequence[Session], need: Need) -> None:
@@ -135,16 +147,26 @@ class Uploads:
 
     async def set_stored(self, session: Session) -> None:
         """Say that an upload has its name."""
-        self._sums.pop(session.id, None)
+        self._sums.pop(session.id)
         await disk.run_change(self._sessions.set_stored, session.id)
+
+    async def settled(self, session: Session) -> Session:
+        """Return a session as it is once nobody moves its directory. Raises ``NotFound``."""
+        return await disk.run_change(settled, self._sessions, session.id)
+
+    async def follow(self, staged: ResumedFile) -> Session:
+        """Have a file whose directory may have been moved get its name where that is now, and return its session."""
+        session = await self.find(staged.session.id)
+        staged.draft.set_session(session)
+        return session
 
     async def end(self, session: Session) -> None:
         """Delete what is there of an upload, and forget it. Raises ``Locked``."""
-        await disk.run_change(self._end, session)
+        await disk.run_change(end, self._root, self._sessions, session)
 
-    async def follow(self, directory: Name, new: Name) -> None:
-        """Let uploads go on beneath *new*, to where *directory* has been moved with their files."""
-        await disk.run_change(self._sessions.follow, directory, new)
+    def following(self, directory: Name, new: Name) -> AbstractContextManager[None]:
+        """Let uploads go on beneath *new*, to where *directory* is moved in the block with their files. Blocks."""
+        return self._sessions.following(directory, new)
 
     def are_open(self) -> bool:
         """Return whether there are sessions that have not ended. Blocks."""
@@ -155,20 +177,18 @@ class Uploads:
 
         Returns how many that were, and of how many the file was not where it belongs: somebody has moved a directory.
         """
-        count = lost = 0
-        for session in self._sessions.expired(time.time()):
-            with suppress(Locked, NotFound):
-                if self._sessions.find(session.id).expires_s <= time.time():  # nobody came back meanwhile
-                    lost += not self._end(session)
-                    count += 1
-        return count, lost
+        return end_expired(self._root, self._sessions, self._expiry())
 
-    def is_left(self, component: str, age_s: float) -> bool:
-        """Return whether a hidden file of this name and age belongs to no session any more. Blocks.
+    def is_left(self, place: Name, inode: int, age_s: float) -> bool:
+        """Return whether a hidden file at *place* belongs to no session any more. Blocks.
 
-        Its age counts, too: where sessions are in memory, another process may know of it.
+        Its age counts, too: where sessions are in memory, another process may know of it. A session whose file it is
+        goes on there.
         """
-        return age_s > self._lifetime_s and not self._sessions.has_staged(component.encode())
+        session = self._sessions.staged_as(place[-1])
+        if session is not None:
+            find_again(self._root, self._sessions, session, Staged(place, inode))
+        return session is None and age_s > self._lifetime_s
 
     async def settle(self) -> None:
         """Wait until no request has a session's file open. Those that were cancelled still make theirs durable."""
@@ -191,7 +211,8 @@ class Uploads:
         try:
             self._sessions.add(session, client, most=limits[0], most_of_client=limits[1])
         except BaseException:
-            unlink(self._root, session)
+            with suppress(NotFound):
+                unlink(self._root, session)
             raise
         return session
 
@@ -201,35 +222,19 @@ class Uploads:
         self._sessions.set_length(draft.session.id, length)
 
     def _offset(self, session: Session) -> int:
-        try:
-            flushed = size_on_disk(self._root, session.staged, self._flushed.get(session.id))
-        except NotFound:
-            if session.stored or has_its_name(self._root, session):
+        flushed = size_wherever(self._root, self._sessions, session, self._flushed.get(session.id))
+        session = self._sessions.find(session.id)
+        if flushed is None:
+            if not session.stored:
                 self._sessions.set_stored(session.id)
-                return session.length or 0
-            raise  # its directory may be on its way to another name
-        sure = self._sessions.find(session.id).sure
-        self._flushed[session.id] = flushed
-        with suppress(KeyError):  # another thread was faster
-            while len(self._flushed) > _MOST_SUMS:
-                self._flushed.popitem(last=False)
+            return session.length or 0
+        sure = session.sure
+        self._flushed.put(session.id, flushed)
         return flushed[0] if sure is None else min(flushed[0], sure)
-
-    def _end_request(self, id: str, is_checked: bool) -> None:
-        if is_checked:
-            self._sessions.set_sure(id, None)
-        self._sessions.extend(id, self._expiry())
-
-    def _end(self, session: Session) -> bool:
-        was_there = session.stored or unlink(self._root, session)
-        self._sessions.remove(session.id)
-        return was_there
 
     def _expiry(self) -> int:
         return int(time.time() + self._lifetime_s) + 1
 
     def _remember(self, id: str, staged: ResumedFile) -> None:
         if staged.sums is not None:
-            self._sums[id] = staged.offset, staged.sums
-            if len(self._sums) > _MOST_SUMS:
-                self._sums.popitem(last=False)
+            self._sums.put(id, (staged.offset, staged.sums))

@@ -12,17 +12,18 @@ from http import HTTPStatus
 from starlette.responses import Response
 
 from fileserve.semantics import tus
-from fileserve.storage.changes.sessions import Session
+from fileserve.storage.changes.session import Session
 from fileserve.storage.changes.uploads import ResumedFile
 from fileserve.web.changes.claims import digests_of, mismatch, refuse_coding, refuse_digests
 from fileserve.web.changes.handover import Held
 from fileserve.web.changes.receiving import content_length, next_chunk, too_large
-from fileserve.web.changes.sessions import ask, find, is_part, need_of, state_fields, store
+from fileserve.web.changes.sessions import ask_where_it_is, find, is_part, need_of, state_fields, store
 from fileserve.web.problems import OtherStatus, Problem
 from fileserve.web.routes import NameRequest
 
 __all__ = ["CONTENT_TYPE", "append", "check_claims", "checked_length", "is_of_upload", "patch"]
 
+_CHECKED = ("upload-checksum", "content-digest")
 CONTENT_TYPE = "application/offset+octet-stream"
 
 
@@ -51,7 +52,7 @@ async def append(request: NameRequest, session: Session, offset: int) -> dict[st
             raise _conflict(session.length or 0)
         return state_fields(request, session, offset)
     if not is_part(session):
-        await ask(request, session.name, dict(session.details))
+        await ask_where_it_is(request, session)
     ended: dict[str, str] = {}
     need = need_of(request, session.length)
     async with request.site.handover.resumed(request.scope, session, need, is_checked=is_checked) as (staged, held):
@@ -66,7 +67,7 @@ async def append(request: NameRequest, session: Session, offset: int) -> dict[st
             await staged.finish()
             await _verify(request, staged)
             if offset + staged.size == session.length and not is_part(session):
-                ended = await store(request, session, staged)
+                ended = await store(request, staged)
     now = state_fields(request, await request.site.uploads.find(session.id), staged.offset)
     return now | ended
 
@@ -79,7 +80,7 @@ def is_of_upload(request: NameRequest) -> bool:
 def check_claims(request: NameRequest) -> bool:
     """Return whether the content is to be compared with a checksum or digest. Raises the ``Problem`` of what is not."""
     refuse_coding(request)
-    refuse_digests(request, "Upload-Checksum or Content-Digest tells of the content of a request.", "repr-digest")
+    refuse_digests(request, "Upload-Checksum or Content-Digest tells of the content of a request.", *_CHECKED)
     return parsed_checksum(request) is not None or bool(digests_of(request, "content-digest"))
 
 

@@ -52,7 +52,9 @@ async def move(request: NameRequest) -> ASGIApp:
         await _ask_to_replace(request, new)
     may_replace = overwrites and request.site.settings.replace
     try:
-        replaced = await request.site.changes.move(request.name, new, _judge_of(request), replace=may_replace)
+        replaced = await request.site.changes.move(
+            request.name, new, _judge_of(request), replace=may_replace, following=request.site.uploads.following
+        )
     except AlreadyExists:
         if not overwrites:
             raise precondition_failed(None) from None
@@ -60,7 +62,6 @@ async def move(request: NameRequest) -> ASGIApp:
     except IsDirectory:
         raise Problem(HTTPStatus.CONFLICT, "The destination is a directory.") from None
     note(request, request.name, f"moved to {as_text(new)}{', which is replaced' if replaced else ''}")
-    await request.site.uploads.follow(request.name, new)
     if replaced:
         return Response(status_code=HTTPStatus.NO_CONTENT)
     return Response(status_code=HTTPStatus.CREATED, headers={"location": href(request.scope, "api/files", new)})

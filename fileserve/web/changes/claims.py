@@ -13,6 +13,8 @@ from fileserve.web.routes import NameRequest
 __all__ = ["Expected", "digests_of", "mismatch", "refuse_coding", "refuse_digests"]
 
 Expected = dict[Algorithm, bytes]
+# RFC 9530 §2, §3; tus 1.0.0, checksum; and those of before, which many still send: RFC 3230 §4.3.2, RFC 2616 §14.15.
+_DIGESTS = ("content-digest", "repr-digest", "upload-checksum", "digest", "content-md5")
 
 
 def refuse_coding(request: NameRequest) -> None:
@@ -37,9 +39,9 @@ def digests_of(request: NameRequest, *names: str) -> Expected:
     return expected
 
 
-def refuse_digests(request: NameRequest, reason: str, *names: str) -> None:
-    """Raise 400 with *reason* when one of these fields tells a digest."""
-    if any(name in request.fields for name in names):
+def refuse_digests(request: NameRequest, reason: str, *checked: str) -> None:
+    """Raise 400 with *reason* when a field tells a digest that is none of those which are *checked*."""
+    if any(name in request.fields for name in _DIGESTS if name not in checked):
         raise Problem(HTTPStatus.BAD_REQUEST, reason)
 
 

@@ -18,9 +18,10 @@ from urllib.parse import urlsplit
 from starlette.responses import Response
 
 from fileserve.semantics import tus
-from fileserve.storage.changes.sessions import Session
+from fileserve.storage.changes.session import Session
 from fileserve.storage.errors import NotFound
 from fileserve.storage.names import parse_name
+from fileserve.web.changes.claims import refuse_digests
 from fileserve.web.changes.creating import begin, create, created, details_of, name_of
 from fileserve.web.changes.receiving import content_length, too_large
 from fileserve.web.changes.sessions import find_own, is_part, need_of, state_fields, store
@@ -40,6 +41,7 @@ async def post(request: NameRequest) -> Response:
 
 async def _concatenate(request: NameRequest, urls: tuple[str, ...]) -> Response:
     """Put parts together in their order, and give the whole its name."""
+    refuse_digests(request, "The digest of what is put together is not checked.")
     ids = [_id_of(url) for url in urls]
     if len(set(ids)) < len(ids):
         raise Problem(HTTPStatus.BAD_REQUEST, "A part is put in once: it is deleted then.")
@@ -66,7 +68,7 @@ async def _store(request: NameRequest, id: str, ids: Sequence[str]) -> dict[str,
         try:
             await uploads.concatenate(session, parts, need)
             async with uploads.resume(session, need) as staged:
-                fields = await store(request, session, staged)
+                fields = await store(request, staged)
         except BaseException:
             await uploads.end(session)
             raise

@@ -16,7 +16,8 @@ from http import HTTPStatus
 from starlette.responses import Response
 
 from fileserve.semantics import tus
-from fileserve.storage.changes.sessions import Session, TooManySessions
+from fileserve.storage.changes.session import Session
+from fileserve.storage.changes.sessions import TooManySessions
 from fileserve.storage.errors import NotFound
 from fileserve.storage.names import Name
 from fileserve.web.changes.appending import CONTENT_TYPE, append, check_claims, checked_length, is_of_upload

@@ -76,7 +76,7 @@ async def _store(request: NameRequest) -> Response:
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Files come as multipart/form-data.", fields=fields)
     refuse_coding(request)
     reason = "The digest of a form is not checked; a file that has one is sent by PUT."
-    refuse_digests(request, reason, "content-digest", "repr-digest")
+    refuse_digests(request, reason)
     settings = request.site.settings
     if settings.form_bytes and length is not None and length > settings.form_bytes:
         raise too_large("form", settings.form_bytes)
@@ -164,8 +164,9 @@ class _Form:
         self._is_nameless = not filename
         if self._is_nameless:
             return
-        if len(self._files) >= MOST_FILES:
-            raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A form has {MOST_FILES} files at the most.")
+        most = self._request.site.form_places.most
+        if len(self._files) >= most:
+            raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A form has {most} files at the most.")
         settings, name = self._request.site.settings, (*self._request.name, filename)
         need = Need(keep_free=settings.keep_free, digests=settings.upload_digests)
         self._drafts.enter_context(self._request.site.form_places.take(self._request.client))

@@ -20,7 +20,7 @@ from typing import Any
 from starlette.types import Scope
 
 from fileserve.storage.changes.room import Need
-from fileserve.storage.changes.sessions import Session
+from fileserve.storage.changes.session import Session
 from fileserve.storage.changes.uploads import ResumedFile, Uploads
 from fileserve.storage.errors import Locked
 from fileserve.web.workers.bus import Bus
@@ -29,7 +29,7 @@ __all__ = ["Handover", "Held"]
 
 SILENT_S = 2.0
 PATIENCE_S = 5.0  # for what has arrived to be written
-ANSWER_S = 1.0  # for another worker to say whether it has the session
+ANSWER_S = 2.0  # for another worker to say whether it has the session, or has let go of it
 
 
 class Held:
@@ -94,20 +94,20 @@ class Handover:
 
     async def free(self, id: str) -> None:
         """Have whoever holds the session *id*, in any worker, let go of it if it is silent, and wait for that."""
-        if id in self._held:
-            return await self.nudge(id)
+        held = self._held.get(id)
+        if held is not None:
+            if held.let_go():
+                await asyncio.wait((held.released,), timeout=PATIENCE_S)
+            return
         answer = self._asked.setdefault(id, asyncio.get_running_loop().create_future())
         self._tell("let_go", id)
         await asyncio.wait((answer,), timeout=ANSWER_S)
         self._asked.pop(id, None)
 
-    async def nudge(self, id: str) -> None:
-        """Do the same, and wait for this worker alone."""
-        held = self._held.get(id)
-        if held is None:
-            self._tell("let_go", id)
-        elif held.let_go():
-            await asyncio.wait((held.released,), timeout=PATIENCE_S)
+    async def nudge(self, session: Session) -> None:
+        """Do the same, without waiting where nobody holds it."""
+        if session.id in self._held or await self._uploads.is_locked(session):
+            await self.free(session.id)
 
     def _hear(self, message: bytes) -> None:
         values: Any = None

@@ -30,6 +30,11 @@ class Places:
         """How many are taken now."""
         return self._clients.total()
 
+    @property
+    def most(self) -> int:
+        """How many one client can have at the most, when all others have none."""
+        return min(self._at_once, self._per_client)
+
     @contextmanager
     def take(self, client: str | None) -> Iterator[None]:
         """Take a place for the block. Who has no address, behind a Unix socket, has no limit of its own.

@@ -81,13 +81,13 @@ def _capabilities(request: NameRequest) -> Response:
 async def _tell(request: NameRequest) -> Response:
     """Tell how far an upload has come."""
     session, uploads = await find(request), request.site.uploads
-    await request.site.handover.nudge(session.id)
+    await request.site.handover.nudge(session)
     offset = await uploads.offset(session)
     session = await uploads.find(session.id)
     ended: dict[str, str] = {}
     if offset == session.length and not session.stored and not is_part(session):
         async with uploads.resume(session, need_of(request, session.length)) as staged:
-            ended = await store(request, session, staged)
+            ended = await store(request, staged)
         session = await uploads.find(session.id)
     told = {"upload-metadata": "metadata", "upload-concat": "concat"}
     fields = {field: session.details[detail] for field, detail in told.items() if detail in session.details}

@@ -11,9 +11,9 @@ from contextlib import suppress
 
 from fileserve.semantics.validators import format_http_date
 from fileserve.storage.changes.room import Need
-from fileserve.storage.changes.sessions import Session
+from fileserve.storage.changes.session import Session
 from fileserve.storage.changes.uploads import ResumedFile
-from fileserve.storage.errors import NotFound, StorageError
+from fileserve.storage.errors import NoDirectory, NotFound, StorageError
 from fileserve.storage.names import Name
 from fileserve.storage.reader import OpenFile
 from fileserve.web.changes.noting import note
@@ -22,8 +22,9 @@ from fileserve.web.changes.receiving import settle
 from fileserve.web.routes import NameRequest
 from fileserve.web.site import href
 
-__all__ = ["PRECONDITIONS", "ask", "find", "is_part", "need_of", "owner_of", "state_fields", "store"]
+__all__ = ["PRECONDITIONS", "ask", "ask_where_it_is", "find", "is_part", "need_of", "owner_of", "state_fields", "store"]
 
+_ASKED_AGAIN = 2  # somebody may move it to and fro
 PRECONDITIONS = ("if-match", "if-none-match", "if-unmodified-since")
 
 
@@ -75,8 +76,21 @@ async def ask(request: NameRequest, session_name: Name, details: dict[str, str])
     await check_before(put, parents=bool(details.get("parents")))
 
 
-async def store(request: NameRequest, session: Session, staged: ResumedFile) -> dict[str, str]:
-    """Give the whole file its name, and return the fields that tell of it. Raises what a PUT does."""
+async def ask_where_it_is(request: NameRequest, session: Session) -> None:
+    """Do what ``ask`` does for an upload whose directory may be moved at the same moment."""
+    for _ in range(_ASKED_AGAIN):
+        with suppress(NoDirectory):
+            return await ask(request, session.name, dict(session.details))
+        session = await request.site.uploads.settled(session)
+    await ask(request, session.name, dict(session.details))
+
+
+async def store(request: NameRequest, staged: ResumedFile) -> dict[str, str]:
+    """Give the whole file its name, and return the fields that tell of it. Raises what a PUT does.
+
+    Its directory may have been moved while its bytes came.
+    """
+    session = await request.site.uploads.follow(staged)
     put = _as_put(request, session.name, dict(session.details))
 
     def judge(current: OpenFile | None) -> None:

@@ -17,7 +17,7 @@ from fileserve.storage.changes.room import Need
 from fileserve.storage.changes.writer import StagedFile
 from fileserve.storage.index import Digests
 from fileserve.storage.reader import OpenFile
-from fileserve.web.changes.claims import Expected, digests_of, mismatch, refuse_coding
+from fileserve.web.changes.claims import Expected, digests_of, mismatch, refuse_coding, refuse_digests
 from fileserve.web.changes.noting import note
 from fileserve.web.changes.preconditions import check_before, check_preconditions, is_asked, refusing_taken
 from fileserve.web.changes.receiving import content_length, next_chunk, settle, too_large
@@ -25,10 +25,12 @@ from fileserve.web.problems import Problem
 from fileserve.web.routes import NameRequest
 from fileserve.web.site import href
 
+_CHECKED = ("content-digest", "repr-digest")
+
 
 async def put(request: NameRequest) -> ASGIApp:
     """Store the content under the name: 201 where nothing had it, 204 where it takes the place of a file."""
-    expected = digests_of(request, "content-digest", "repr-digest")  # of a whole file, they are the same
+    expected = digests_of(request, *_CHECKED)  # of a whole file, they are the same
     length, parents = content_length(request), is_asked(request, "parents")
     _check_fields(request, length)
     settings = request.site.settings
@@ -75,6 +77,7 @@ def _check_fields(request: NameRequest, length: int | None) -> None:
     if "content-range" in request.fields:  # RFC 9110 §14.5
         raise Problem(HTTPStatus.BAD_REQUEST, "A PUT stores the whole file; Content-Range is not taken.")
     refuse_coding(request)
+    refuse_digests(request, "Content-Digest or Repr-Digest tells the digest of a file.", *_CHECKED)
     limit = request.site.settings.upload_bytes
     if limit and length is not None and length > limit:
         raise too_large("file", limit)

@@ -1,7 +1,8 @@
 """Making, deleting and moving: what is judged is what is changed, and nothing is overwritten unasked."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from fileserve.storage.changes import placing
 from fileserve.storage.changes.changes import Changes
 from fileserve.storage.errors import (
     AlreadyExists,
+    Busy,
     ContentChanged,
     InvalidName,
     IsDirectory,
@@ -150,6 +152,24 @@ async def test_what_is_moved_is_the_very_same_under_its_new_name(
     assert not await changes.move(name_of(path), name_of(new), agree, replace=False)
     assert (changing.path / new).lstat().st_ino == before
     assert not os.path.lexists(changing.path / path)
+
+
+@pytest.mark.parametrize(("fails_first", "path"), [(True, "directory"), (False, "directory"), (False, "plain.txt")])
+async def test_what_is_moved_and_what_follows_are_one(
+    changing: Served, changes: Changes, fails_first: bool, path: str
+) -> None:
+    @contextmanager
+    def following(name: Name, new: Name) -> Iterator[None]:
+        if fails_first:
+            raise Busy
+        yield
+        assert (changing.path / "new").exists()
+        raise Busy
+
+    with pytest.raises(Busy):
+        await changes.move(name_of(path), name_of("new"), agree, replace=False, following=following)
+    assert (changing.path / path).exists()
+    assert not (changing.path / "new").exists()
 
 
 async def test_a_file_is_moved_over_another_only_when_that_is_asked_for(changing: Served, changes: Changes) -> None:

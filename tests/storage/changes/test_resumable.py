@@ -11,7 +11,7 @@ from fileserve.storage.changes import room
 from fileserve.storage.changes.paused import create, has_its_name, size_on_disk
 from fileserve.storage.changes.resumable import ResumedDraft, open_draft_of, unlink
 from fileserve.storage.changes.room import Need
-from fileserve.storage.changes.sessions import Session
+from fileserve.storage.changes.session import Session
 from fileserve.storage.changes.target import Target
 from fileserve.storage.errors import Locked, NoDirectory, NoSpace, NotFound, Unreadable
 from fileserve.storage.hashing import Sums
@@ -153,7 +153,8 @@ def test_what_is_not_there_any_more_is_not_found(keep: Keep, changing: Served, t
     for attempt in (kept.open, lambda: size_on_disk(kept.root, kept.session.staged)):
         with pytest.raises(NotFound):
             attempt()
-    unlink(kept.root, kept.session)  # there is nothing to do
+    with pytest.raises(NotFound):
+        unlink(kept.root, kept.session)
     assert not has_its_name(kept.root, kept.session)
 
 

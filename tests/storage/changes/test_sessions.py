@@ -1,5 +1,6 @@
 """The table of sessions: what was told is kept, over processes; how many there may be; whom it forgets."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from fileserve.storage.changes import sessions as sessions_module
-from fileserve.storage.changes.sessions import Session, Sessions, Staged, TooManySessions
+from fileserve.storage.changes.session import Session, Staged
+from fileserve.storage.changes.sessions import Sessions, TooManySessions
 from fileserve.storage.errors import Busy, Locked, NotFound, Unreadable
 
 SESSION = Session("one", (b"a", b"\xff\n"), Staged((b"a", b".fileserve-tus-1"), (1 << 64) - 1), None, 100, {"x": "y"})
@@ -99,8 +101,45 @@ def test_those_whose_time_is_over_are_told(sessions: Sessions) -> None:
 
 def test_a_hidden_name_is_found_in_whatever_directory(sessions: Sessions) -> None:
     add(sessions, SESSION)
-    assert sessions.has_staged(b".fileserve-tus-1")
-    assert not sessions.has_staged(b".fileserve-tus-2")
+    assert sessions.staged_as(b".fileserve-tus-1") == SESSION
+    assert sessions.staged_as(b".fileserve-tus-2") is None
+
+
+def test_sessions_follow_what_is_moved(sessions: Sessions) -> None:
+    add(sessions, SESSION)
+    add(sessions, replace(named("beside"), name=(b"ab", b"x")))
+    with sessions.following((b"a",), (b"new", b"place")):
+        pass
+    found = sessions.find("one")
+    assert (found.name, found.staged.name) == ((b"new", b"place", b"\xff\n"), (b"new", b"place", b".fileserve-tus-1"))
+    assert sessions.find("beside").name == (b"ab", b"x")
+
+
+def test_where_nothing_was_moved_they_stay(sessions: Sessions) -> None:
+    add(sessions, SESSION)
+    with pytest.raises(NotFound), sessions.following((b"a",), (b"new",)):
+        raise NotFound
+    assert sessions.find("one") == SESSION
+
+
+def test_who_follows_is_alone_and_waits_for_who_writes(tmp_path: Path) -> None:
+    first, second = Sessions(tmp_path / "uploads"), Sessions(tmp_path / "uploads")
+    add(first, SESSION)
+    with first.settled("one"), pytest.raises(Busy), second.following((b"a",), (b"b",)):
+        pytest.fail("the table is somebody else's")  # and nothing is moved
+
+    def write() -> None:
+        for number in range(200):
+            first.extend("one", number)
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    for number in range(20):  # what another one has written meanwhile is not in the way
+        with second.following((b"%d" % number,), (b"new",)):
+            pass
+    writing.join()
+    first.close()
+    second.close()
 
 
 def test_of_those_that_have_their_names_the_oldest_are_forgotten(

@@ -5,12 +5,16 @@ import os
 
 import pytest
 
-from fileserve.storage.changes.hiding import LEFT_BEHIND
+from fileserve.storage.changes.hiding import LEFT_BEHIND, LEFT_OPEN
+from fileserve.storage.changes.placing import alone_in
 from fileserve.storage.changes.sweep import sweep
+from fileserve.storage.names import Name
 from fileserve.storage.root import Root
+from fileserve.storage.space import reserve
 from tests.storage.conftest import OpenRoot, Served
 
-LEFT = f"{LEFT_BEHIND}0123"
+LEFT = f"{LEFT_BEHIND}{'0f' * 16}"
+OPEN = f"{LEFT_OPEN}{'0f' * 16}"
 
 
 @pytest.fixture
@@ -18,7 +22,7 @@ def swept_root(changing: Served, plain_root: OpenRoot) -> Root:
     return plain_root(changing.path)
 
 
-def nobodys(name: str, age_s: float) -> bool:
+def nobodys(place: Name, inode: int, age_s: float) -> bool:
     """Say that a file which stays between requests is left when it is an hour old."""
     return age_s > 3600
 
@@ -49,7 +53,8 @@ def test_what_somebody_still_writes_stays(changing: Served, swept_root: Root) ->
 
 def test_links_and_directories_of_such_a_name_are_not_what_is_meant(changing: Served, swept_root: Root) -> None:
     changing.link(LEFT, "plain.txt")
-    (changing.path / f"{LEFT}-directory").mkdir()
+    (changing.path / "folder").mkdir()
+    (changing.path / "folder" / LEFT).mkdir()
     assert sweep(swept_root, lambda: True, nobodys) == 0
     assert (changing.path / "plain.txt").exists()
 
@@ -57,3 +62,36 @@ def test_links_and_directories_of_such_a_name_are_not_what_is_meant(changing: Se
 def test_a_sweep_ends_when_nobody_wants_it(changing: Served, swept_root: Root) -> None:
     changing.write(b"directory/" + LEFT.encode(), b"half")
     assert sweep(swept_root, lambda: False, nobodys) == 0
+
+
+@pytest.mark.parametrize("beginning", [LEFT_BEHIND, LEFT_OPEN])
+@pytest.mark.parametrize("ending", ["0123", "0f" * 16 + "0", "0F" * 16, "0f" * 15 + "xy", "0f" * 16 + "\n", "notes"])
+def test_names_that_only_begin_alike_are_somebody_s(
+    changing: Served, swept_root: Root, beginning: str, ending: str
+) -> None:
+    changing.write(f"{beginning}{ending}".encode(), b"mine")
+    assert sweep(swept_root, lambda: True, lambda place, inode, age_s: True) == 0
+
+
+def test_what_is_replaced_at_the_moment_stays(changing: Served, swept_root: Root) -> None:
+    """It has a hidden name, and nobody has it open, while the directory is locked."""
+    changing.write(b"directory/" + LEFT.encode(), b"old")
+    fd = os.open(changing.path / "directory", os.O_RDONLY)
+    with alone_in(fd):
+        assert sweep(swept_root, lambda: True, nobodys) == 0
+    os.close(fd)
+    assert sweep(swept_root, lambda: True, nobodys) == 1
+
+
+def test_what_was_reserved_for_a_killed_process_is_given_back(changing: Served, swept_root: Root) -> None:
+    changing.write(OPEN.encode(), b"half")
+    path = changing.path / OPEN
+    with path.open("r+b") as file:
+        if not reserve(file.fileno(), 8 << 20):
+            pytest.skip("this file system reserves nothing")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        sweep(swept_root, lambda: True, nobodys)
+        assert path.stat().st_blocks * 512 >= 8 << 20  # somebody still writes
+    sweep(swept_root, lambda: True, nobodys)
+    assert path.stat().st_blocks * 512 < 1 << 20
+    assert path.read_bytes() == b"half"

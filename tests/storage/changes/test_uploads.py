@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 
 from fileserve.storage.changes import uploads as uploads_module
 from fileserve.storage.changes.room import Need
-from fileserve.storage.changes.sessions import Session, Sessions, TooManySessions
+from fileserve.storage.changes.session import Session
+from fileserve.storage.changes.sessions import Sessions, TooManySessions
 from fileserve.storage.changes.uploads import ResumedFile, Uploads
 from fileserve.storage.errors import Locked, NotFound
 from fileserve.storage.names import Name
@@ -114,14 +116,17 @@ async def test_digests_are_known_when_all_has_come_in_its_order_to_one_process(
         other.close()
 
 
-async def test_few_sums_are_kept(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_few_sums_are_kept(changing_root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads_module, "_MOST_SUMS", 1)
+    uploads = Uploads(changing_root, Sessions(None), 1000)
     first, second = await begin(uploads), await begin(uploads)
     for session in (first, second):
         await send(uploads, session, b"0123")
     for session, is_known in ((first, False), (second, True)):
         async with uploads.resume(session, Need(10)) as staged:
             assert (await staged.finish() is not None) is is_known
+    settle()
+    uploads.close()
 
 
 async def test_an_upload_that_has_its_name_is_told_so(uploads: Uploads, changing: Served) -> None:
@@ -189,13 +194,75 @@ async def test_time_ends_what_nobody_writes_to(changing: Served, changing_root: 
     uploads.close()
 
 
+async def test_what_has_just_got_its_name_is_told_although_its_time_is_over(
+    changing_root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that took longer than a session lasts, and the look for those that have expired in its last moment."""
+    uploads = Uploads(changing_root, Sessions(tmp_path / "uploads.sqlite"), -10)
+    session = await begin(uploads)
+    async with uploads.resume(session, Need(10)) as staged:
+        await staged.write(b"0123456789")
+        await staged.finish()
+        await staged.commit(take_any)
+        monkeypatch.setattr(uploads, "_lifetime_s", 1000)
+        assert uploads.end_expired() == (0, 0)
+        assert (await uploads.find(session.id)).stored
+    assert uploads.end_expired() == (0, 0)
+    uploads.close()
+
+
+async def test_a_request_extends_its_session_when_it_begins_and_before_others_can_have_it(
+    uploads: Uploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await begin(uploads)
+    monkeypatch.setattr(uploads, "_lifetime_s", 4000)
+    async with uploads.resume(session, Need(10)):
+        begun = (await uploads.find(session.id)).expires_s
+        assert begun > session.expires_s + 900
+        monkeypatch.setattr(uploads, "_lifetime_s", 6000)
+        pause = ResumedFile.pause
+
+        async def look_and_pause(staged: ResumedFile) -> None:
+            assert (await uploads.find(session.id)).expires_s > begun + 900
+            await pause(staged)
+
+        monkeypatch.setattr(ResumedFile, "pause", look_and_pause)
+
+
 async def test_a_hidden_file_is_left_when_no_session_has_it_and_it_is_old(uploads: Uploads) -> None:
     session = await begin(uploads)
-    hidden = os.fsdecode(session.staged.name[-1])
-    assert not uploads.is_left(hidden, 2000)
+    place, inode = session.staged.name, session.staged.inode
+    assert not uploads.is_left(place, inode, 2000)
     await uploads.end(session)
-    assert uploads.is_left(hidden, 2000)
-    assert not uploads.is_left(hidden, 500)
+    assert uploads.is_left(place, inode, 2000)
+    assert not uploads.is_left(place, inode, 500)
+
+
+@pytest.mark.parametrize("age_s", [0, 2000])
+async def test_a_session_goes_on_where_its_file_is_found(uploads: Uploads, changing: Served, age_s: float) -> None:
+    """Another program has moved its directory, or a process was killed before the session could follow."""
+    session = await begin(uploads)
+    await send(uploads, session, b"0123")
+    (changing.path / "directory").rename(changing.path / "moved")
+    with pytest.raises(NotFound):
+        await uploads.offset(session)
+    assert not uploads.is_left((b"moved", session.staged.name[-1]), session.staged.inode, age_s)
+    found = await uploads.find(session.id)
+    assert (found.name, found.staged.name) == ((b"moved", b"new"), (b"moved", session.staged.name[-1]))
+    assert await uploads.offset(session) == 4
+    await send(uploads, session, b"456789")
+
+
+async def test_a_copy_of_a_session_s_file_is_not_what_it_goes_on_with(uploads: Uploads, changing: Served) -> None:
+    session = await begin(uploads)
+    hidden = session.staged.name[-1]
+    original = changing.path / "directory" / os.fsdecode(hidden)
+    for name, copy in (("a-copy", shutil.copy), ("another-name", os.link)):
+        path = changing.path / name / os.fsdecode(hidden)
+        path.parent.mkdir()
+        copy(original, path)
+        assert not uploads.is_left((name.encode(), hidden), path.stat().st_ino, 2000)
+        assert (await uploads.find(session.id)).staged == session.staged
 
 
 async def test_what_was_cancelled_is_durable_before_the_table_is_closed(

@@ -10,7 +10,7 @@ import pytest
 from fileserve.web.changes import appending, sessions
 from tests.asgi import Answer, Client
 from tests.web.conftest import DIGITS
-from tests.web.uploading import NAMED, ask, begin, hidden_in, offset_of, patch, post, put
+from tests.web.uploading import NAMED, ask, begin, checksum, hidden_in, offset_of, patch, post, put
 
 pytestmark = pytest.mark.usefixtures("nothing_else_changes")
 
@@ -46,6 +46,9 @@ async def send(client: Client, kind: str, fields: dict[str, str]) -> Answer:
         pytest.param({"content-digest": "sha-256=1"}, (400, 400, 400, 400), id="malformed_content_digest"),
         pytest.param({"repr-digest": digest(DIGITS)}, (201, 400, 400, 400), id="repr_digest_9530_3"),
         pytest.param({"repr-digest": digest(b"other")}, (400, 400, 400, 400), id="wrong_repr_digest"),
+        pytest.param({"upload-checksum": checksum("md5", DIGITS)}, (400, 400, 201, 204), id="checksum_of_tus"),
+        pytest.param({"digest": "sha-256=AAAA"}, (400, 400, 400, 400), id="digest_3230_4_3_2"),
+        pytest.param({"content-md5": "AAAA"}, (400, 400, 400, 400), id="content_md5_2616_14_15"),
     ],
 )
 async def test_what_is_said_of_the_content_is_true_or_nothing_is_stored(
@@ -57,6 +60,26 @@ async def test_what_is_said_of_the_content_is_true_or_nothing_is_stored(
     assert (served_root / "new").exists() == (status < 400)
     if status == 415:
         assert (answer["accept-encoding"], answer.chunks_read) == ("identity", 0)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"repr_digest": digest(b"other")},
+        {"content_digest": digest(b"other")},
+        {"upload_checksum": checksum("sha1", b"other")},
+        {"digest": "sha-256=AAAA"},
+        {"content_md5": "AAAA"},
+    ],
+)
+async def test_what_is_said_of_parts_that_are_put_together_is_refused(
+    uploader: Client, served_root: Path, fields: dict[str, str]
+) -> None:
+    part = await begin(uploader, 0, upload_concat="partial")
+    whole = {"upload_concat": f"final;{part}", "upload_metadata": NAMED}
+    assert (await ask(uploader, "POST", "/uploads", **whole, **fields)).status == 400
+    assert not (served_root / "new").exists()
+    assert (await ask(uploader, "POST", "/uploads", **whole)).status == 201
 
 
 @pytest.mark.parametrize("algorithm", ["sha-256", "sha-512"])

@@ -150,9 +150,12 @@ async def test_what_a_crash_has_left_of_it_is_begun_anew(
     async def crash(*arguments: Any) -> dict[str, str]:
         raise OSError
 
+    async def leave(*arguments: Any) -> None:
+        """Do nothing."""
+
     with monkeypatch.context() as crashing:
         crashing.setattr(concatenating, "store", crash)
-        crashing.setattr(Uploads, "_end", lambda *arguments: None)
+        crashing.setattr(Uploads, "end", leave)
         assert (await put_together(uploader, final)).status == 500
     assert len(hidden_in(served_root)) == 3
     assert (await put_together(uploader, final)).status == 201

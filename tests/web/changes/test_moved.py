@@ -2,14 +2,18 @@
 
 import asyncio
 import os
+import shutil
+import sqlite3
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from fileserve.storage import database
 from tests.asgi import Client, client_of
 from tests.web.conftest import DIGITS
-from tests.web.uploading import ask, begin, hidden_in, metadata, offset_of, patch, settings
+from tests.web.uploading import Swallowed, ask, begin, hidden_in, metadata, offset_of, patch, settings
 
 pytestmark = pytest.mark.usefixtures("nothing_else_changes")
 
@@ -55,6 +59,66 @@ async def test_an_upload_goes_on_where_its_folder_was_moved_to(
         assert (await ask(client, "HEAD", url))["content-location"].startswith("/download/again/")
 
 
+async def test_where_the_table_of_uploads_cannot_be_had_nothing_is_moved(
+    served_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_BUSY_MS", 20)
+    index = tmp_path / "index" / "digests.sqlite"
+    async with client_of(settings(served_root, move=True, index_file=index)) as client:
+        url = await begin(client, 10, upload_metadata=metadata(filename=b"x", dir=b"folder"))
+        await patch(client, url, 0, DIGITS[:4])
+        (table,) = index.parent.glob("uploads-*.sqlite")
+        other = sqlite3.connect(table, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        assert await move(client, "folder", "other") == 503
+        assert (served_root / "folder").exists()
+        other.close()
+        assert await offset_of(client, url) == 4
+        assert await move(client, "folder", "other") == 201
+        assert (await patch(client, url, 4, DIGITS[4:])).status == 204
+        assert (served_root / "other" / "x").read_bytes() == DIGITS
+    shutil.rmtree(index.parent)
+
+
+async def test_an_upload_is_there_in_every_moment_of_a_move(served_root: Path, tmp_path: Path) -> None:
+    """Two workers, one of which moves the folder to and fro."""
+    changed = settings(served_root, move=True, index_file=tmp_path / "index" / "digests.sqlite")
+    async with client_of(changed) as moving, client_of(changed) as client:
+        url = await begin(client, 1000, upload_metadata=metadata(filename=b"x", dir=b"folder"))
+        statuses, is_over = Counter[int](), asyncio.Event()
+
+        async def ask_again_and_again() -> None:
+            offset = 0
+            while not is_over.is_set():
+                statuses[(await ask(client, "HEAD", url)).status] += 1
+                statuses[(await patch(client, url, offset, b"x")).status] += 1
+                offset += 1
+
+        asking = asyncio.ensure_future(ask_again_and_again())
+        for _ in range(20):
+            assert await move(moving, "folder", "other") == 201
+            await asyncio.sleep(0.02)
+            assert await move(moving, "other", "folder") == 201
+            await asyncio.sleep(0.02)
+        is_over.set()
+        await asking
+    assert set(statuses) == {200, 204}
+    shutil.rmtree(tmp_path / "index")
+
+
+async def test_what_is_whole_only_after_its_folder_was_moved_has_its_name_there(served_root: Path) -> None:
+    async with client_of(settings(served_root, move=True)) as client:
+        url = await begin(client, 10, upload_metadata=metadata(filename=b"x", dir=b"folder"))
+        sending = Swallowed(client, url, DIGITS[:6], rest=DIGITS[6:])
+        await sending.is_silent.wait()
+        assert await move(client, "folder", "other") == 201
+        sending.goes_on.set()
+        await sending.ended
+        assert sending.status == 204
+        assert (served_root / "other" / "x").read_bytes() == DIGITS
+        assert (await ask(client, "HEAD", url))["content-location"] == "/download/other/x"
+
+
 async def test_a_moved_folder_can_be_deleted_once_the_upload_in_it_was_ended(served_root: Path) -> None:
     async with client_of(settings(served_root, move=True, delete=True)) as client:
         url = await begin(client, 10, upload_metadata=metadata(filename=b"x", dir=b"folder/deeper"))
@@ -76,7 +140,7 @@ async def test_what_somebody_else_has_moved_is_deleted_when_its_time_is_over(ser
 
 
 async def test_what_the_start_found_too_young_is_deleted_when_it_is_old(served_root: Path) -> None:
-    (served_root / "folder" / ".fileserve-tus-0123").write_bytes(b"half")
+    (served_root / "folder" / ".fileserve-tus-0123456789abcdef0123456789abcdef").write_bytes(b"half")
     async with client_of(settings(served_root, upload_expiry=1)):
         assert await hidden_are_gone(served_root)
 

@@ -106,7 +106,7 @@ async def test_forms_hold_no_more_than_a_share_of_the_descriptors(
     async with client_of(settings(served_root)) as client:
         parts: Parts = [(b"%d" % number, b"") for number in range(6)]
         assert (await post(client, "/upload/", parts[:5])).status == 201
-        assert (await post(client, "/upload/", [(None, b"existing=replace"), *parts])).status == 503
+        assert (await post(client, "/upload/", [(None, b"existing=replace"), *parts])).status == 413
 
 
 async def test_a_client_is_what_the_server_counts_as_one(served_root: Path) -> None:

@@ -17,6 +17,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from fileserve.storage.changes import placing, uploads
+from fileserve.storage.changes.sessions import Sessions
 from fileserve.storage.checksums import Checksums
 from tests.asgi import Answer, Client, client_of
 from tests.hostile import HOSTILE
@@ -236,11 +237,16 @@ async def test_after_a_crash_nothing_counts_that_was_still_to_be_compared(
     uploader: Client, served_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process ends where it would have taken the content back."""
-    url = await begin(uploader, 10)
+    url, set_sure = await begin(uploader, 10), Sessions.set_sure
+
+    def set_alone(sessions: Sessions, id: str, sure: int | None) -> None:
+        if sure is not None:
+            set_sure(sessions, id, sure)
+
     await patch(uploader, url, 0, DIGITS[:2])
     with monkeypatch.context() as crash:
         crash.setattr(uploads.ResumedFile, "rewind", _nothing)
-        crash.setattr(uploads.Uploads, "_end_request", lambda *arguments: None)
+        crash.setattr(Sessions, "set_sure", set_alone)
         await patch(uploader, url, 2, b"garbage", upload_checksum=checksum("sha1", b"other"))
     assert hidden_in(served_root)[0].stat().st_size == 9
     assert await offset_of(uploader, url) == 2
@@ -639,7 +645,7 @@ async def test_what_belongs_to_no_session_is_gone_after_a_start_once_it_is_old(s
     async with client_of(settings(served_root)) as client:
         await begin(client, 10)
     known = hidden_in(served_root)[0]
-    old, young = (served_root / "folder" / f".fileserve-tus-{age}" for age in ("old", "young"))
+    old, young = (served_root / "folder" / f".fileserve-tus-{digit * 32}" for digit in "0f")
     for path in (old, young):
         path.write_bytes(b"half")
     for path in (old, known):

@@ -343,7 +343,7 @@ async def test_a_hostile_name_is_refused_or_names_only_itself(uploader: Client, 
 
 
 async def test_what_a_crash_has_left_is_gone_after_the_start(served_root: Path) -> None:
-    left = served_root / "folder" / ".fileserve-put-0123"
+    left = served_root / "folder" / ".fileserve-put-0123456789abcdef0123456789abcdef"
     left.write_bytes(b"half")
     async with client_of(settings(served_root)):
         for _ in range(1000):
@@ -354,13 +354,13 @@ async def test_what_a_crash_has_left_is_gone_after_the_start(served_root: Path) 
 
 
 async def test_what_a_crash_has_left_is_never_shown(served_root: Path) -> None:
-    (served_root / ".fileserve-put-0123").write_bytes(b"half")
+    (served_root / ".fileserve-put-0123456789abcdef0123456789abcdef").write_bytes(b"half")
     async with client_of(Settings(root=served_root, hidden=True)) as client:
         assert b".hidden" in (await client.get("/api/files/")).content
         for path in ("/api/files/", "/", "/archive.tar", "/checksum/SHA256SUMS"):
             assert b".fileserve-" not in (await client.get(path)).content, path
-        assert (await client.get("/download/.fileserve-put-0123")).status == 404
-    (served_root / ".fileserve-put-0123").unlink()
+        assert (await client.get("/download/.fileserve-put-0123456789abcdef0123456789abcdef")).status == 404
+    (served_root / ".fileserve-put-0123456789abcdef0123456789abcdef").unlink()
 
 
 async def test_a_transfer_coding_under_the_chunks_is_not_stored_as_it_is(uploader: Client, served_root: Path) -> None:
