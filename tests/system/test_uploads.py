@@ -319,7 +319,7 @@ def test_a_start_leaves_alone_what_another_process_still_writes(root: Path) -> N
         send_part(old, "new", 2 * MIB, bytes(MIB)) as connection,
     ):
         assert wait_until(lambda: len(left_in(root)) == 1, timeout_s=10)
-        (root / ".fileserve-put-left").write_bytes(b"left")
+        (root / (".fileserve-put-" + "0" * 32)).write_bytes(b"left")
         with serving(root, *OPTIONS):
             assert wait_until(lambda: len(left_in(root)) == 1, timeout_s=10)
             connection.sendall(bytes(MIB))

@@ -35,12 +35,13 @@ ANSWER_S = 2.0  # for another worker to say whether it has the session, or has l
 class Held:
     """A session that a request holds; *scope* is the request's. ``released`` is done once it holds it no more."""
 
-    __slots__ = ("_hang_up", "_loop", "_waits_since_s", "released")
+    __slots__ = ("_hang_up", "_is_over", "_loop", "_waits_since_s", "released")
 
     def __init__(self, scope: Scope) -> None:
         self._hang_up: Callable[[], None] | None = scope.get("extensions", {}).get("fileserve", {}).get("hang_up")
         self._loop = asyncio.get_running_loop()
         self._waits_since_s: float | None = None
+        self._is_over = False
         self.released: asyncio.Future[None] = self._loop.create_future()
 
     def wait(self) -> None:
@@ -51,8 +52,14 @@ class Held:
         """Note that something has come, and is to be written."""
         self._waits_since_s = None
 
+    def end(self) -> None:
+        """Note that no more comes, and that what has come is only to be written."""
+        self._is_over = True
+
     def let_go(self) -> bool:
         """End the request if its client is silent; return whether it is ending."""
+        if self._is_over:
+            return True
         since_s = self._waits_since_s
         if self._hang_up is None or since_s is None or self._loop.time() - since_s < SILENT_S:
             return False
@@ -86,7 +93,10 @@ class Handover:
                     await self.free(session.id)
                     staged = await stack.enter_async_context(self._uploads.resume(session, need, is_checked=is_checked))
                 self._held[session.id] = held
-                yield staged, held
+                try:
+                    yield staged, held
+                finally:
+                    held.end()
         finally:
             if self._held.get(session.id) is held:
                 del self._held[session.id]
