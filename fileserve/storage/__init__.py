@@ -24,7 +24,9 @@ Changes (``storage.changes``), from the outside in:
 - ``room``        what an upload needs of the disk; ``space``: what the disk has (beside the package)
 - ``uploads``     ``Uploads``: files that come in several requests
 - ``resumed``, ``resumable``   the file of one of them during a request: for the event loop, and in threads
-- ``paused``, ``sessions``   its file and its row between requests; ``copying``: one file put into another
+- ``paused``, ``sessions``, ``session``   its file, the rows of all and what one says, between requests
+- ``whereabouts``, ``expiry``, ``remembered``   where its file is after a move, its end, what is remembered
+- ``copying``     one file put into another
 
 Archives (``storage.archives``), from the outside in:
 
