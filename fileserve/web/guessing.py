@@ -2,15 +2,13 @@
 
 A comparison is dear, so whoever guesses passwords could keep everybody else waiting. Of those that wait, the client
 that has been wrong the least is next; when as many wait as may, a better one takes the place of the worst, which is
-told to come again. Being turned away counts as being wrong, so that who comes back at once falls behind; of equals, any
-one is turned away. A client that was right is not held to what was wrong before.
+told to come again. A client that was right is not held to what was wrong before.
 
 Policy: nobody is shut out for wrong passwords, only put behind the others: behind one address there may be many people.
 What is known of clients is each worker's own, and of bounded size.
 """
 
 import asyncio
-import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -58,7 +56,6 @@ class Turns:
             Problem: 429 or 503, too many wait: of this client, or in all.
         """
         if self._clients[client] >= _WAITING_PER_CLIENT:
-            self._note(client, is_right=False)
             raise refused(HTTPStatus.TOO_MANY_REQUESTS)
         if len(self._waiting) + self._running >= _WAITING:
             self._displace(client)
@@ -78,12 +75,9 @@ class Turns:
         self._waiting.clear()
 
     def _displace(self, client: Client) -> None:
-        """Tell the worst of those that wait to come again, where it is worse than *client*; of equals, any."""
-        most = max((self._wrong.get(turn.client, 0) for turn in self._waiting), default=-1)
-        worst = secrets.choice([turn for turn in self._waiting if self._wrong.get(turn.client, 0) == most] or [None])
-        wrong = self._wrong.get(client, 0)
-        if worst is None or most < wrong or (most == wrong and secrets.randbelow(2)):
-            self._note(client, is_right=False)
+        """Tell the worst of those that wait to come again, where it is worse than *client*."""
+        worst = max(self._waiting, key=self._rank, default=None)
+        if worst is None or self._wrong.get(worst.client, 0) <= self._wrong.get(client, 0):
             raise refused(HTTPStatus.SERVICE_UNAVAILABLE)
         self._waiting.remove(worst)
         worst.result.set_exception(refused(HTTPStatus.SERVICE_UNAVAILABLE))
