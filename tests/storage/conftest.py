@@ -194,11 +194,12 @@ def changing_root(changing: Served, open_root: OpenRoot) -> Root:
 
 @pytest.fixture(autouse=True)
 def descriptors_are_as_before() -> Iterator[None]:
+    """Nothing new stays open. What other tests have left open in this process may be closed meanwhile."""
     before = _descriptors()
     yield
-    if _descriptors() != before:
+    if not _descriptors().items() <= before.items():
         gc.collect()
-    assert _descriptors() == before
+    assert _descriptors().items() <= before.items()
 
 
 def _descriptors() -> dict[str, str]:

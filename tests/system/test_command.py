@@ -267,8 +267,8 @@ def processes_of(server: Running) -> list[psutil.Process]:
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_sigterm_ends_all_processes(workers: str, root: Path) -> None:
     with serving(root, "--workers", workers) as server:
+        assert wait_until(lambda: len(processes_of(server)) >= int(workers), timeout_s=TIMEOUT_S)
         processes = processes_of(server)
-        assert len(processes) >= int(workers)
         server.process.terminate()
         server.process.wait(TIMEOUT_S)
         assert wait_until(lambda: not any(process.is_running() for process in processes), timeout_s=5)
