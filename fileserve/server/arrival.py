@@ -12,25 +12,21 @@ Left out: what to do about a head that is too large, and until when it has to be
 class Arrival:
     """Counts the bytes of an incomplete head."""
 
-    __slots__ = ("_possible", "incomplete", "received", "total")
+    __slots__ = ("at_most", "incomplete", "received", "total")
 
     def __init__(self) -> None:
         self.incomplete = False
         self.received = 0  # bytes of the incomplete head, or since the last content, at least
         self.total = 0  # bytes of the connection
-        self._possible = 0  # the same, at most
+        self.at_most = 0  # bytes that a head which is just complete can have: whether it is worth counting
 
     def add(self, count: int) -> None:
         """Count *count* bytes that have arrived together."""
         if not self.incomplete and not self.received:
-            self._possible = 0
-        self._possible += count
+            self.at_most = 0
+        self.at_most += count
         self.received += count
         self.total += count
-
-    def may_exceed(self, limit: int) -> bool:
-        """Tell whether a head that is just complete can have more than *limit* bytes, and so is worth counting."""
-        return self._possible > limit
 
     def complete(self) -> None:
         """Note the last byte of a head. Its first byte is noted by setting `incomplete`."""

@@ -49,11 +49,12 @@ class Tally:
     def __init__(self, limit: int | None) -> None:
         self.limit = limit
         self._held: Counter[str] = Counter()
+        self._uncounted = Ticket(self, None)
 
     def take(self, client: str | None) -> Ticket | None:
         """Count one more for *client*; ``None`` where the limit forbids it. Who cannot be told apart is not counted."""
         if self.limit is None or client is None:
-            return Ticket(self, None)
+            return self._uncounted
         if self._held[client] >= self.limit:
             return None
         self._held[client] += 1

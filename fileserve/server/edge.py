@@ -9,7 +9,6 @@ is shared has this one owner.
 import asyncio
 import logging
 from typing import Protocol
-from weakref import WeakKeyDictionary
 
 from uvicorn.server import ServerState
 
@@ -100,12 +99,13 @@ class Edge:
         self.rests.close()
 
 
-_edges: WeakKeyDictionary[ServerState, Edge] = WeakKeyDictionary()
+_EDGE = "fileserve.edge"  # among the attributes of a `ServerState`, beside uvicorn's own
 
 
 def edge_of(server_state: ServerState, limits: Limits) -> Edge:
     """Return the edge that belongs to *server_state*; the first connection makes it, with *limits*."""
-    edge = _edges.get(server_state)
+    attributes = vars(server_state)
+    edge: Edge | None = attributes.get(_EDGE)
     if edge is None:
-        edge = _edges[server_state] = Edge(limits)
+        edge = attributes[_EDGE] = Edge(limits)
     return edge

@@ -116,8 +116,8 @@ class Exchange:
                 self.connection.edge.counts.begin_offload(self.instant)
             else:
                 self.connection.edge.counts.begin_response(self.status, self.instant)
-        elif kind == ZEROCOPYSEND and self.connection.wire.sender is not None:
-            return self._send_file(self.connection.wire.sender, message)
+        elif kind == ZEROCOPYSEND and self.connection.wire.offers_zero_copy:
+            return self._send_file(message)
         return _nothing() if is_written else self.cycle.send(message)
 
     def unsent(self) -> int | None:
@@ -201,14 +201,14 @@ class Exchange:
         if self.cycle.more_body and not message.get("more_body", False):
             self.connection.outlast(self.cycle)
 
-    async def _send_file(self, sender: Sender, message: Message) -> None:
+    async def _send_file(self, message: Message) -> None:
         cycle = self.cycle
         if not cycle.response_started or cycle.response_complete:
             await cycle.send(message)  # raises what uvicorn says of a message that is out of turn
         if cycle.disconnected:
             raise Disconnected
         if cycle.scope["method"] != "HEAD":
-            await self._send_region(sender, message)
+            await self._send_region(self.connection.wire.sender_of_files(), message)
         if not message.get("more_body", False):
             await self.send(_LAST_MESSAGE)
 

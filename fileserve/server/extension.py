@@ -40,4 +40,4 @@ def extensions_of(exchange: "Exchange") -> dict[str, dict[object, object]]:
         "draining": connection.edge.draining,
         "is_proxied": connection.is_proxied,
     }
-    return {"fileserve": own} if connection.wire.sender is None else {"fileserve": own, ZEROCOPYSEND: {}}
+    return {"fileserve": own, ZEROCOPYSEND: {}} if connection.wire.offers_zero_copy else {"fileserve": own}

@@ -19,10 +19,23 @@ class Flow(FlowControl):
     """The flow of one connection, whose requests wait in *pipeline*."""
 
     def __init__(self, transport: asyncio.Transport, pipeline: Sized) -> None:
-        super().__init__(transport)
+        # In place of uvicorn's, which makes an event for each connection; few of them ever wait to write.
+        self._transport = transport
         self._pipeline = pipeline
+        self.read_paused = self.write_paused = False
 
     def resume_reading(self) -> None:
         """Resume reading, unless requests wait."""
         if not self._pipeline:
             super().resume_reading()
+
+    def pause_writing(self) -> None:
+        """Let those who `drain` wait."""
+        if not self.write_paused:
+            self._is_writable_event = asyncio.Event()
+        super().pause_writing()
+
+    async def drain(self) -> None:
+        """Wait until the transport takes more."""
+        if self.write_paused:
+            await super().drain()

@@ -60,13 +60,12 @@ def examine(version: str, fields: Fields) -> Refusal | None:
     return None if valid else Refusal.BAD_HOST
 
 
-def examine_framing(version: str, fields: Fields) -> Refusal | None:
-    """Return why nobody can be sure where the content of such a request ends, or ``None``. RFC 9112 §6.1.
+def examine_old(fields: Fields) -> Refusal | None:
+    """Return why nobody can be sure where the content of a request of HTTP/1.0 ends, or ``None``. RFC 9112 §6.1.
 
-    With HTTP/1.0, whoever passed it on may not have understood its Transfer-Encoding.
+    Whoever passed it on may not have understood its Transfer-Encoding.
     """
-    is_faulty = version == "1.0" and any(name == b"transfer-encoding" for name, _ in fields)
-    return Refusal.OLD_FRAMING if is_faulty else None
+    return Refusal.OLD_FRAMING if any(name == b"transfer-encoding" for name, _ in fields) else None
 
 
 def is_authority(value: bytes) -> bool:

@@ -81,7 +81,8 @@ class Intake(Connection):
 
         Content of a known length is fed whole: no request can begin in it.
         """
-        self._unset_keepalive_if_required()
+        if self.cycle is not None:  # in front of a first request there is no idle time
+            self._unset_keepalive_if_required()
         while self.unparsed and not self.pipeline and self.reading is _PARSED:
             count = max(PIECE_BYTES, self.content_left or 0)
             piece, self.unparsed = self.unparsed[:count], self.unparsed[count:]
@@ -206,7 +207,9 @@ class Intake(Connection):
         target, fields = self.url, self.headers
         if self._are_too_large(target, fields):
             return head.too_large(target, self.limits)
-        refusal = head.examine(version, fields) or head.examine_framing(version, fields)
+        refusal = head.examine(version, fields)
+        if refusal is None and version == "1.0":
+            refusal = head.examine_old(fields)
         if refusal is None and self.parser.should_upgrade() and self.parser.get_method() == b"CONNECT":
             return Refusal.TUNNEL
         if refusal is None and not target.startswith(b"/"):
@@ -216,9 +219,9 @@ class Intake(Connection):
 
     def _are_too_large(self, target: bytes, fields: head.Fields) -> bool:
         limits = self.limits
-        return len(fields) > limits.header_count or (
-            self.arrival.may_exceed(limits.header_bytes) and head.size_of(target, fields) > limits.header_bytes
-        )
+        if len(fields) > limits.header_count:
+            return True
+        return self.arrival.at_most > limits.header_bytes and head.size_of(target, fields) > limits.header_bytes
 
     def _judge_incomplete(self) -> None:
         """Judge what has come of a head or of what stands around content: trailers, extensions of chunks."""

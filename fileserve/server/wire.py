@@ -26,7 +26,8 @@ class Wire:
         """*tuned* tells that the listener was tuned, whose connections have its options."""
         self.transport = transport
         self.joining = JoiningTransport(loop, transport)
-        self.sender: Sender | None = None
+        self.offers_zero_copy = False
+        self.sender: Sender | None = None  # from the first region on
         self.responses = 0  # that were begun on this connection
         self._rest: Rest | None = None  # what was unacknowledged when the connection was lost
         self._loop = loop
@@ -36,9 +37,16 @@ class Wire:
             sockets.tune(self._sock)
 
     def offer_zero_copy(self) -> None:
-        """Make the sender, where the system can: elsewhere than on Linux, sendfile has other rules."""
-        if sockets.LINUX:
+        """Let files be sent by the kernel, where the system can: elsewhere than on Linux, sendfile has other rules."""
+        self.offers_zero_copy = sockets.LINUX
+
+    def sender_of_files(self) -> Sender:
+        """Return the zero-copy sender. Made when first asked for: the first byte of a response does not wait for it."""
+        if self.sender is None:
             self.sender = Sender(self._loop, self._sock)
+            if self._rest is not None:
+                self.sender.lose()
+        return self.sender
 
     def release(self) -> None:
         """Give back what a response has used."""

@@ -83,9 +83,12 @@ class Root:
         lists.
         """
         check_name(name, self.hidden)
-        fd = self._at_once(lambda root_fd: openat2.open_beneath(root_fd, name, _FILE, cached=True))
-        if fd is not None:
-            return OpenFile(fd)
+        if self.uses_cached:
+            try:
+                return OpenFile(openat2.open_beneath(self._directory.fd, name, _FILE, cached=True))
+            except OSError as error:
+                if error.errno not in _UNDECIDED:
+                    raise from_os_error(error) from error
         return await disk.run(self.open_file, name, discard=OpenFile.close)
 
     async def stat(self, name: Name) -> Entry:
@@ -94,7 +97,7 @@ class Root:
         Raises ``NotRegular`` for anything else.
         """
         check_name(name, self.hidden)
-        status = self._at_once(lambda root_fd: openat2.stat_beneath(root_fd, name, cached=True))
+        status = self._cached_status(name)
         if status is None:
             status = await disk.run(self._stat, name)
         entry = entry_of(name[-1] if name else b"", status)
@@ -216,12 +219,10 @@ class Root:
                         raise
             return by_walker(root_fd)
 
-    def _at_once(self, by_kernel: Callable[[int], T]) -> T | None:
-        """Ask openat2 without waiting for the disk; ``None``: this needs ``_resolve``. For the event loop's thread."""
-        if not self.uses_cached:
-            return None
+    def _cached_status(self, name: Name) -> os.stat_result | None:
+        """Ask openat2 without waiting for the disk; ``None``: this needs ``_stat``. For the event loop's thread."""
         try:
-            return by_kernel(self._directory.fd)
+            return openat2.stat_beneath(self._directory.fd, name, cached=True) if self.uses_cached else None
         except OSError as error:
             if error.errno in _UNDECIDED:
                 return None
