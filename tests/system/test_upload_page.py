@@ -1,12 +1,12 @@
 """Uploads on the page of a folder, in Chromium against the real server: the form, what is dropped, what breaks."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, FilePayload, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, FilePayload, Locator, Page, Route, expect
 
 from fileserve.web.credentials import hash_password
 from tests.system.cutting import Break, cutting
@@ -254,6 +254,108 @@ def test_of_a_name_that_is_taken_the_person_decides(
         else:
             expect(page.locator("#queue-sum")).to_have_text("1 file stored · 3 B")
     assert {path.name: path.read_text() for path in (root / "films").iterdir()} == there
+
+
+def hold(page: Page, method: str, begin: Callable[[], object]) -> Route:  # noqa: F811
+    """Return the first request of *method* to an upload that comes of *begin*; it waits until it is let on."""
+    held: list[Route] = []
+
+    def take(route: Route) -> None:
+        if held or route.request.method != method:
+            route.fallback()
+        else:
+            held.append(route)
+
+    page.route("**/uploads/*", take)
+    begin()
+    for _ in range(LONG_MS // 20):
+        if held:
+            return held[0]
+        page.wait_for_timeout(20)  # lets events in; there is nothing else to await them by
+    raise AssertionError(f"there was no {method}")
+
+
+def let_on(page: Page, route: Route) -> None:  # noqa: F811
+    """Let a held request on, and wait for its answer."""
+    with page.expect_response(lambda response: response.request == route.request):
+        route.continue_()
+
+
+def give_up(page: Page, root: Path, outside: Path, server: Running) -> Route:  # noqa: F811
+    """Have the name beside ``taken.txt`` taken as well; return the request that has the server forget the upload."""
+    (outside / "taken.txt").write_text("new")
+    visit(page, server.url)
+    choose(page, outside / "taken.txt")
+    keep = page.get_by_role("button", name="Keep both: taken.txt", exact=True)
+    last = hold(page, "PATCH", keep.click)
+    (root / "films" / "taken (2).txt").write_text("old")
+    return hold(page, "DELETE", last.continue_)
+
+
+def store_last(page: Page, outside: Path) -> None:  # noqa: F811
+    """Have one more file stored: what was begun before has been asked for by now."""
+    (outside / "last.txt").write_text("last")
+    choose(page, outside / "last.txt")
+    expect(row(page, "last.txt")).to_contain_text("stored")
+
+
+@pytest.mark.parametrize("word", ["Pause", "Cancel"])
+def test_what_is_stopped_while_it_is_given_up_is_not_begun_again(
+    word: str,
+    page: Page,  # noqa: F811
+    root: Path,
+    outside: Path,
+    server: Running,
+) -> None:
+    end = give_up(page, root, outside, server)
+    press(page, word, "taken (2).txt")
+    let_on(page, end)
+    store_last(page, outside)
+    there = {path.name: path.read_text() for path in (root / "films").iterdir()}
+    assert there == {"taken.txt": "old", "taken (2).txt": "old", "last.txt": "last"}
+    if word == "Pause":
+        press(page, "Resume", "taken (2).txt")
+        expect(row(page, "taken (3).txt")).to_contain_text("stored")
+
+
+def test_what_is_paused_and_resumed_while_it_is_given_up_is_sent_once(
+    page: Page,  # noqa: F811
+    root: Path,
+    outside: Path,
+    server: Running,
+) -> None:
+    end = give_up(page, root, outside, server)
+    press(page, "Pause", "taken (2).txt")
+    press(page, "Resume", "taken (2).txt")
+    expect(row(page, "taken (3).txt")).to_contain_text("stored")
+    let_on(page, end)
+    store_last(page, outside)
+    assert sorted(path.name for path in (root / "films").iterdir()) == [
+        "last.txt",
+        "taken (2).txt",
+        "taken (3).txt",
+        "taken.txt",
+    ]
+
+
+def test_who_presses_twice_keeps_two_and_not_three(page: Page, root: Path, outside: Path, server: Running) -> None:  # noqa: F811
+    (outside / "new.txt").write_text("new")
+    visit(page, server.url)
+    last = hold(page, "PATCH", lambda: choose(page, outside / "new.txt"))
+    (root / "films" / "new.txt").write_text("old")
+    last.continue_()
+    keep = page.get_by_role("button", name="Keep both: new.txt", exact=True)
+    end = hold(page, "DELETE", keep.click)
+    keep.click()
+    expect(row(page, "new (2).txt")).to_contain_text("stored")
+    let_on(page, end)
+    store_last(page, outside)
+    assert sorted(path.name for path in (root / "films").iterdir()) == [
+        "last.txt",
+        "new (2).txt",
+        "new.txt",
+        "taken.txt",
+    ]
 
 
 def test_of_many_names_that_are_taken_the_person_decides_once(

@@ -67,14 +67,14 @@ export class Upload {
 
   /** Store it beside the file that has its name. */
   async keepBoth() {
-    await giveUp(this, this.#site); // what was begun would get the other name
+    if (this.state !== "refused" || !(await this.#givenUp())) return; // what was begun would get the other name
     this.#rename();
     this.again();
   }
 
   /** Store it in the place of the file that has its name. */
   async replace() {
-    await giveUp(this, this.#site); // what was begun was not to replace anything
+    if (this.state !== "refused" || !(await this.#givenUp())) return; // what was begun was not to replace anything
     this.replaces = true;
     this.again();
   }
@@ -116,14 +116,20 @@ export class Upload {
     this.pace.reset();
     const { is } = this.reason;
     if (is === "taken" && this.#renames > 0 && this.#renames < MOST_NAMES) {
-      await giveUp(this, this.#site);
+      if (!(await this.#givenUp())) return;
       this.#rename();
       this.start();
     } else if (is === "gone") {
-      await giveUp(this, this.#site);
-      this.#rest();
+      if (await this.#givenUp()) this.#rest();
     } else if (is === "away" || is === "busy") this.#rest();
     else this.#set("refused");
+  }
+
+  /** Have the server forget what was begun; return false if a person has decided otherwise meanwhile. */
+  async #givenUp() {
+    const attempt = this.#attempt;
+    await giveUp(this, this.#site);
+    return this.#attempt === attempt;
   }
 
   #rename() {
@@ -143,6 +149,7 @@ export class Upload {
   #stop() {
     clearTimeout(this.#timer);
     this.#attempt?.stop();
+    this.#attempt = null;
     this.pace.reset();
   }
 
