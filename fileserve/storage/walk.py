@@ -1,4 +1,4 @@
-"""``files_beneath``: the regular files beneath a root, one directory at a time, whatever of it can be read.
+"""``files_beneath``: the regular files beneath a directory, one directory at a time, whatever of it can be read.
 
 For work that goes through everything and must not stop at what it may not enter (``lost+found``). Links are not
 followed: what they lead to beneath the root has a name of its own there. Only the way to where the walk stands is kept.
@@ -15,9 +15,9 @@ from fileserve.storage.root import Root
 __all__ = ["files_beneath"]
 
 
-async def files_beneath(root: Root) -> AsyncIterator[Name]:
-    """Yield the names of the files, those of a directory before those of the directories in it."""
-    pending: list[Name] = [()]
+async def files_beneath(root: Root, start: Name = ()) -> AsyncIterator[Name]:
+    """Yield the files in *start* and deeper by name, those of a directory before those of the directories in it."""
+    pending = [start]
     while pending:
         here = pending.pop()
         try:

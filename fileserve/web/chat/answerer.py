@@ -81,8 +81,7 @@ async def _search(site: Site, words: list[str], directory: Name) -> tuple[list[N
         looked_at += 1
         if looked_at % TURN == 0:
             await asyncio.sleep(0)  # a large directory comes at once; others get their turn
-        score = _score(words, name[len(directory) :]) if name[: len(directory)] == directory else 0
-        if score:
+        if score := _score(words, name[len(directory) :]):
             keep = heapq.heappush if len(best) < SHOWN else heapq.heappushpop
             keep(best, (score, -looked_at, name))
     else:
@@ -100,12 +99,12 @@ def _score(words: list[str], name: Name) -> int:
 
 
 async def _names(site: Site, directory: Name) -> AsyncIterator[Name]:
-    """Yield the files in *directory*, and then all others of the root, each once."""
+    """Yield the files in *directory*, and then those that lie deeper, each once."""
     listing = await site.root.list(directory, limit=PAGE_SIZE)
     near = {(*directory, entry.name) for entry in listing.entries if entry.kind is Kind.FILE}
     for name in sorted(near):
         yield name
-    async for name in files_beneath(site.root):
+    async for name in files_beneath(site.root, directory):
         if name not in near:
             yield name
 

@@ -316,6 +316,17 @@ class TestBuiltIn:
         async with asking(client, {"msg": "nowhere"}) as asked:
             assert "Only the first 3 files were looked at." in text_of(await asked.ended())
 
+    async def test_files_of_other_folders_do_not_count(
+        self, client: Client, served_root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(answerer, "LOOKED_AT", 3)
+        (served_root / "z" / "deeper").mkdir(parents=True)
+        (served_root / "z" / "deeper" / "sought.txt").touch()
+        async with asking(client, {"msg": "sought", "dir": "z"}) as asked:
+            text = text_of(await asked.ended())
+        assert "z/deeper/sought.txt" in text
+        assert "files were looked at" not in text
+
     async def test_it_shows_a_few_of_many(self, client: Client, served_root: Path) -> None:
         for number in range(9):
             (served_root / f"many-{number}").touch()
