@@ -17,13 +17,13 @@ from fileserve.storage.checksums import Checksums
 from fileserve.web.changes.forms import MOST_FILES
 from fileserve.web.changes.handover import Handover
 from fileserve.web.changes.joint import JointWork
-from fileserve.web.changes.places import Places
 from fileserve.web.changes.sweeping import end_expired, sweep_all
 from fileserve.web.credentials import Credentials
 from fileserve.web.digests.indexing import index_all
 from fileserve.web.digests.summing import Summing
 from fileserve.web.metrics.counts import SiteCounts
 from fileserve.web.metrics.measuring import Measuring, Parts
+from fileserve.web.places import Places
 from fileserve.web.readiness import Readiness
 from fileserve.web.site import Site
 from fileserve.web.stores import Stores, open_stores
@@ -121,7 +121,7 @@ def _open_taking(work: AsyncExitStack, settings: Settings, stores: Stores) -> _T
     return _Taking(
         Handover(stores.bus, stores.uploads),
         concatenations,
-        Places(at_once, per_client, retry_after),
+        Places(at_once, per_client, retry_after, "uploads"),
         Places(_affordable_files(settings), MOST_FILES, retry_after, "files in forms"),
         Places(at_once, per_client, retry_after, "questions of uploads"),
     )

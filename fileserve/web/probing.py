@@ -20,8 +20,8 @@ from starlette.types import Receive, Scope, Send
 from fileserve.semantics.fields import combine_fields
 from fileserve.settings import Settings
 from fileserve.web.access import Action, authorize
-from fileserve.web.changes.places import Places
 from fileserve.web.clients import client_of
+from fileserve.web.places import Places
 from fileserve.web.presence import while_present
 from fileserve.web.problems import Problem
 from fileserve.web.streams.events import Event, EventStream, Streamed
@@ -83,22 +83,15 @@ def probing_routes(settings: Settings) -> APIRouter:
         await authorize(request.scope, Action.READ)
         if (count - 1) * interval_ms > LONGEST_MS:
             raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"The events have to come within {LONGEST_MS} ms.")
-        return Streamed(SilentStream(Ticks(count, interval_ms / 1000, _taken(places, request))))
+        return Streamed(SilentStream(Ticks(count, interval_ms / 1000, places.held(client_of(request.scope)))))
 
     @router.get("/content", response_class=Response, responses={200: {"content": {"application/octet-stream": {}}}})
     async def content(request: Request) -> Response:
         """Send 64 MiB in blocks, each of which begins with the milliseconds at which it was sent, in eight digits."""
         await authorize(request.scope, Action.READ)
-        return Streamed(Stamped(_taken(places, request)))
+        return Streamed(Stamped(places.held(client_of(request.scope))))
 
     return router
-
-
-def _taken(places: Places, request: Request) -> ExitStack:
-    """Take a place of the client's. Whoever gets it closes it."""
-    place = ExitStack()
-    place.enter_context(places.take(client_of(request.scope)))
-    return place
 
 
 def _arrival(scope: Scope) -> Arrival:

@@ -16,10 +16,10 @@ from fileserve.storage.names import Name, quote_name
 from fileserve.storage.root import Root
 from fileserve.web.changes.handover import Handover
 from fileserve.web.changes.joint import JointWork
-from fileserve.web.changes.places import Places
 from fileserve.web.credentials import Credentials
 from fileserve.web.digests.summing import Summing
 from fileserve.web.metrics.counts import SiteCounts
+from fileserve.web.places import Places
 from fileserve.web.readiness import Readiness
 from fileserve.web.workers.bus import Bus
 

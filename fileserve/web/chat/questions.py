@@ -79,7 +79,8 @@ _REQUEST = {
 def chat_routes(settings: Settings) -> APIRouter:
     """Return the route of ``/chat``, or no route where it is switched off."""
     router = APIRouter(tags=["chat"])
-    places = Places(settings.chat_answers, settings.retry_after, "Too many questions are being answered.")
+    at_once = settings.chat_answers
+    places = Places(at_once, at_once, settings.retry_after, "questions")
     if settings.chat:
 
         @router.post("/chat", response_class=Response, responses=_RESPONSES, openapi_extra=_REQUEST)
@@ -89,9 +90,9 @@ def chat_routes(settings: Settings) -> APIRouter:
             refuse_cross_site(request.scope)
             question = _read(await _content(request, settings.chat_bytes))
             listing = await _list(request.scope, question.directory)
-            places.take()
+            place = places.held(None)  # one limit for all: no client is asked who it is
             pieces = _pieces(request.scope, settings, question, listing)
-            return Streamed(EventStream(Answer(pieces, settings.chat_tokens, places.release, repeat=full)))
+            return Streamed(EventStream(Answer(pieces, settings.chat_tokens, place.close, repeat=full)))
 
     return router
 

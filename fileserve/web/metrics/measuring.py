@@ -21,9 +21,9 @@ from typing import Any, Protocol
 
 from fileserve import disk
 from fileserve.storage.checksums import Checksums
-from fileserve.web.changes.places import Places
 from fileserve.web.metrics.counts import SiteCounts
 from fileserve.web.metrics.kept import Kept, Numbers, Snapshot, add
+from fileserve.web.places import Places
 from fileserve.web.transfers.tracking import Tracking
 
 __all__ = ["Measuring", "Parts"]

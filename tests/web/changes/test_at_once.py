@@ -7,35 +7,12 @@ from typing import Any
 import pytest
 
 from fileserve.web.changes import forms
-from fileserve.web.changes.places import Places
-from fileserve.web.problems import Problem
 from tests.asgi import Answer, Client, client_of
 from tests.pool import settle
 from tests.web.uploading import FORM, Parts, ask, begin, form, open_beneath, post, settings
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 FILES: Parts = [(b"new-%d" % number, b"%d" % number) for number in range(4)]
-
-
-@pytest.mark.parametrize(
-    ("clients", "status"),
-    [
-        pytest.param(["a", "a", "a"], 429, id="of_one_client"),
-        pytest.param(["a", "b", "a", "b", "c"], 503, id="in_all"),
-        pytest.param([None, None, None, None, None], 503, id="in_all_without_addresses"),
-    ],
-)
-def test_places_are_bounded_and_given_back(clients: list[str | None], status: int) -> None:
-    places = Places(4, 2, 7, "letters")
-    *held, last = (places.take(client) for client in clients)
-    for one in held:
-        one.__enter__()
-    with pytest.raises(Problem, match="too many letters") as caught:
-        last.__enter__()
-    assert (caught.value.status, caught.value.fields["retry-after"]) == (status, "7")
-    held[0].__exit__(None, None, None)
-    with places.take(clients[-1]):
-        pass
 
 
 class Pausing:
