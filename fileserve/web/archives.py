@@ -45,7 +45,7 @@ def archive_of_root(form: Format) -> Handler:
 
 async def _answer(request: NameRequest, name: Name, form: Format) -> ASGIApp:
     patterns = request.parameters
-    opening = request.site.archives.open(
+    opening = request.site.digests.archives.open(
         name,
         form,
         include=tuple(value for key, value in patterns if key == "include"),

@@ -9,7 +9,7 @@ import resource
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from fileserve.settings import Settings
 from fileserve.storage.archives.archive import Archives
@@ -24,30 +24,13 @@ from fileserve.web.digests.summing import Summing
 from fileserve.web.metrics.counts import SiteCounts
 from fileserve.web.metrics.measuring import Measuring, Parts
 from fileserve.web.places import Places
-from fileserve.web.readiness import Readiness
-from fileserve.web.site import Site
+from fileserve.web.site import Digesting, Site, Taking
 from fileserve.web.stores import Stores, open_stores
 from fileserve.web.streams.recording import recording
 from fileserve.web.transfers.tracking import Tracking
 
 # Policy: three quarters of the descriptors are for connections and what they download, whatever forms are sent.
 _SHARE_OF_FORMS = 4
-
-
-class _Digests(NamedTuple):
-    checksums: Checksums
-    archives: Archives
-    summing: Summing
-
-
-class _Taking(NamedTuple):
-    """What uploads need beside their files."""
-
-    handover: Handover
-    concatenations: JointWork[dict[str, str]]
-    places: Places
-    form_places: Places
-    asking_places: Places
 
 
 @asynccontextmanager
@@ -61,37 +44,16 @@ async def open_site(settings: Settings, state: Mapping[str, Any]) -> AsyncIterat
         credentials = Credentials(settings.auth, settings.token)
         work.callback(credentials.close)
         taking = _open_taking(work, settings, stores)
-        counts = SiteCounts()
-        parts = Parts(tracking, digests.checksums, taking.places, counts)
+        parts = Parts(tracking, digests.checksums, taking.places, SiteCounts())
         measuring = Measuring(parts, state, stores.counts_place)
         kept.push_async_callback(measuring.close)  # writes the last numbers, which are there when all work has ended
-        site = Site(
-            settings=settings,
-            credentials=credentials,
-            root=stores.root,
-            index=stores.index,
-            checksums=digests.checksums,
-            archives=digests.archives,
-            summing=digests.summing,
-            changes=stores.changes,
-            uploads=stores.uploads,
-            handover=taking.handover,
-            concatenations=taking.concatenations,
-            places=taking.places,
-            form_places=taking.form_places,
-            asking_places=taking.asking_places,
-            bus=stores.bus,
-            tracking=tracking,
-            counts=counts,
-            readiness=Readiness(stores.root.check, stores.index.check),
-            measuring=measuring,
-        )
-        work.push_async_callback(_end, _begin_background(site, stores.place))
+        site = Site(settings, credentials, stores.root, stores, digests, taking, tracking, measuring)
+        work.push_async_callback(_end, _begin_background(site))
         with recording(stores.bus):
             yield site
 
 
-def _open_digests(work: AsyncExitStack, settings: Settings, stores: Stores) -> _Digests:
+def _open_digests(work: AsyncExitStack, settings: Settings, stores: Stores) -> Digesting:
     checksums = Checksums(
         stores.index,
         at_once=settings.checksums,
@@ -110,15 +72,15 @@ def _open_digests(work: AsyncExitStack, settings: Settings, stores: Stores) -> _
     work.callback(archives.close)
     summing = Summing(stores.root, checksums)
     work.push_async_callback(summing.close)
-    return _Digests(checksums, archives, summing)
+    return Digesting(checksums, archives, summing)
 
 
-def _open_taking(work: AsyncExitStack, settings: Settings, stores: Stores) -> _Taking:
+def _open_taking(work: AsyncExitStack, settings: Settings, stores: Stores) -> Taking:
     work.push_async_callback(stores.uploads.settle)
     concatenations = JointWork[dict[str, str]]()
     work.push_async_callback(concatenations.close)
     at_once, per_client, retry_after = settings.uploads, settings.uploads_per_client, settings.retry_after
-    return _Taking(
+    return Taking(
         Handover(stores.bus, stores.uploads),
         concatenations,
         Places(at_once, per_client, retry_after, "uploads"),
@@ -133,13 +95,14 @@ def _affordable_files(settings: Settings) -> int:
     return max(1, min(settings.form_files, soft // _SHARE_OF_FORMS))
 
 
-def _begin_background(site: Site, place: Path | None) -> list[asyncio.Task[None]]:
-    """Begin what goes on beside the requests; of several workers with one *place*, each is done by one."""
+def _begin_background(site: Site) -> list[asyncio.Task[None]]:
+    """Begin what goes on beside the requests; of several workers with one place, each is done by one."""
 
     def lock(ending: str) -> Path | None:
+        place = site.stores.place
         return place.with_suffix(ending) if place is not None else None
 
-    settings, uploads = site.settings, site.uploads
+    settings, uploads = site.settings, site.stores.uploads
     work = [index_all(site, lock(".lock"))] if settings.index else []
     if settings.upload or uploads.are_open():  # they expire although none are taken any more
         work.append(sweep_all(site.root, uploads, lock(".sweep")))

@@ -50,7 +50,7 @@ async def healthz(request: Request) -> Health:
 async def readyz(request: Request) -> Response:
     """Answer 503 when new clients should go elsewhere: the server is about to end, or cannot do its work."""
     await authorize(request.scope, Action.PROBE)
-    checks = {"end": LEAVING} if _is_leaving(request.scope) else await site_of(request.scope).readiness.answers()
+    checks = {"end": LEAVING} if _is_leaving(request.scope) else await site_of(request.scope).stores.readiness.answers()
     wrong = [said for said in checks.values() if said != OK]
     fields = {"cache-control": "no-store"}
     if not wrong:

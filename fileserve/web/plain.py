@@ -37,7 +37,7 @@ def plain_download(request: NameRequest, opened: OpenFile) -> Transfer | None:
     settled_before_ns = request.now_ns - settings.weak_etag_ms * NS_PER_MS
     if status.ctime_ns >= settled_before_ns or status.mtime_ns >= settled_before_ns:
         return None
-    digests = request.site.checksums.known(status)
+    digests = request.site.digests.checksums.known(status)
     if digests is UNKNOWN:
         return None
     plan = _plan(status, request.name[-1], digests, settings.etag, settings.cache_control)

@@ -8,20 +8,15 @@ from starlette.types import Scope
 
 from fileserve.settings import Settings
 from fileserve.storage.archives.archive import Archives
-from fileserve.storage.changes.changes import Changes
-from fileserve.storage.changes.uploads import Uploads
 from fileserve.storage.checksums import Checksums
-from fileserve.storage.index import Index
 from fileserve.storage.names import Name, quote_name
 from fileserve.storage.root import Root
 from fileserve.web.changes.handover import Handover
 from fileserve.web.changes.joint import JointWork
 from fileserve.web.credentials import Credentials
 from fileserve.web.digests.summing import Summing
-from fileserve.web.metrics.counts import SiteCounts
 from fileserve.web.places import Places
-from fileserve.web.readiness import Readiness
-from fileserve.web.workers.bus import Bus
+from fileserve.web.stores import Stores
 
 if TYPE_CHECKING:  # what they tell of needs this module
     from fileserve.web.metrics.measuring import Measuring
@@ -31,27 +26,36 @@ _HOST = re.compile(r"[0-9A-Za-z.:\[\]_-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """Made when the application starts, closed when it ends. One field for each thing that routes share."""
+class Digesting:
+    """What reads whole files: for their digests, and for archives, which have one of each member."""
 
-    settings: Settings
-    credentials: Credentials
-    root: Root
-    index: Index
     checksums: Checksums
     archives: Archives
     summing: Summing
-    changes: Changes
-    uploads: Uploads
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """What uploads need beside their files."""
+
     handover: Handover
     concatenations: JointWork[dict[str, str]]
     places: Places
     form_places: Places
     asking_places: Places
-    bus: Bus
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Made when the application starts, closed when it ends. *root* is that of *stores*: every request asks for it."""
+
+    settings: Settings
+    credentials: Credentials
+    root: Root
+    stores: Stores
+    digests: Digesting
+    taking: Taking
     tracking: "Tracking"
-    counts: SiteCounts
-    readiness: Readiness
     measuring: "Measuring"
 
 

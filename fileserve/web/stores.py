@@ -22,6 +22,7 @@ from fileserve.storage.errors import StorageError, Unreadable
 from fileserve.storage.index import Index
 from fileserve.storage.names import Name
 from fileserve.storage.root import Root
+from fileserve.web.readiness import Readiness
 from fileserve.web.workers.bus import Bus, open_bus
 
 __all__ = ["Stores", "check_sessions", "open_stores"]
@@ -31,7 +32,10 @@ log = logging.getLogger("fileserve.index")
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """What is kept. *place* is that of the index, beside which workers lock what one of them does; ``None``: memory."""
+    """What is kept, and whether it can be read and written.
+
+    *place* is that of the index, beside which workers lock what one of them does; ``None``: it is in memory.
+    """
 
     root: Root
     changes: Changes
@@ -40,6 +44,7 @@ class Stores:
     place: Path | None
     bus: Bus
     counts_place: Path | None
+    readiness: Readiness
 
 
 def open_stores(opened: AsyncExitStack, settings: Settings) -> Stores:
@@ -56,7 +61,8 @@ def open_stores(opened: AsyncExitStack, settings: Settings) -> Stores:
     bus = open_bus(_place_of("events", place, real_root), max_rows=settings.event_rows)
     opened.push_async_callback(bus.close)
     counts = _place_of("metrics", place, real_root)
-    return Stores(root, changes, uploads, index, place, bus, counts and counts.with_suffix(".counts"))
+    counts_place = counts and counts.with_suffix(".counts")
+    return Stores(root, changes, uploads, index, place, bus, counts_place, Readiness(root.check, index.check))
 
 
 def _writable(settings: Settings) -> tuple[Name, ...]:

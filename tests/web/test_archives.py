@@ -182,7 +182,7 @@ async def test_a_member_that_changes_under_way_leaves_the_archive_unfinished(ser
     second = served_root / "folder" / "second.bin"
     second.write_bytes(bytes(3_000_000))
     async with client_of(Settings(root=served_root, weak_etag_ms=0)) as client:
-        opened = client.state["site"].archives.open
+        opened = client.state["site"].digests.archives.open
         sizes = []
 
         async def open_and_change(*arguments: object, **options: object) -> object:
@@ -191,7 +191,7 @@ async def test_a_member_that_changes_under_way_leaves_the_archive_unfinished(ser
             sizes.append(archive.length)
             return archive
 
-        client.state["site"].archives.open = open_and_change
+        client.state["site"].digests.archives.open = open_and_change
         answer = await client.get(f"/archive/folder.{extension}")
     assert answer.status == 200
     assert not answer.finished

@@ -46,8 +46,8 @@ async def test_where_the_cache_would_be_served_they_are_in_the_runtime_directory
     monkeypatch.setenv(variable, str(tmp_path / "run"))
     async with client_of(Settings(root=served)) as one, client_of(Settings(root=served)) as other:
         assert place(tmp_path / "run") == ["events-.sqlite"]
-        assert one.state["site"].bus.boot == other.state["site"].bus.boot
-        assert [client.state["site"].bus.is_elected for client in (one, other)] == [True, False]
+        assert one.state["site"].stores.bus.boot == other.state["site"].stores.bus.boot
+        assert [client.state["site"].stores.bus.is_elected for client in (one, other)] == [True, False]
 
 
 async def test_where_all_of_it_would_be_served_they_are_in_memory(
@@ -55,19 +55,19 @@ async def test_where_all_of_it_would_be_served_they_are_in_memory(
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(served / "run"))
     async with client_of(Settings(root=served)) as client:
-        assert client.state["site"].bus.is_elected
+        assert client.state["site"].stores.bus.is_elected
     assert "events are kept in memory only" in caplog.text
     assert list(served.rglob("*")) == [served / "home"]
 
 
 async def test_what_was_opened_is_closed_when_opening_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*checks: object) -> None:
+    def fail(bus: object) -> None:
         raise RuntimeError("no more")
 
     settings = Settings(root=tmp_path, index_file=tmp_path.parent / f"{tmp_path.name}-kept" / "index")
     async with client_of(settings):
         pass  # threads, and what the process opens once, are there from here on
-    monkeypatch.setattr("fileserve.web.opening.Readiness", fail)
+    monkeypatch.setattr("fileserve.web.opening.recording", fail)
     before, tasks = psutil.Process().num_fds(), asyncio.all_tasks()
     with pytest.raises(RuntimeError, match="no more"):
         async with client_of(settings):

@@ -55,12 +55,13 @@ async def append(request: NameRequest, session: Session, offset: int) -> dict[st
         await ask_where_it_is(request, session)
     ended: dict[str, str] = {}
     need = need_of(request, session.length)
-    async with request.site.handover.resumed(request.scope, session, need, is_checked=is_checked) as (staged, held):
+    handover = request.site.taking.handover
+    async with handover.resumed(request.scope, session, need, is_checked=is_checked) as (staged, held):
         if staged.offset != offset:
             raise _conflict(staged.offset)
         session = await _with_length(request, staged)
         _check_fits(request, session, offset + (sent or 0))
-        with request.site.places.take(request.client):
+        with request.site.taking.places.take(request.client):
             if sent != 0:
                 await staged.reserve_for(sent)
             await _receive(request, session, staged, held)
@@ -68,7 +69,7 @@ async def append(request: NameRequest, session: Session, offset: int) -> dict[st
             await _verify(request, staged)
             if offset + staged.size == session.length and not is_part(session):
                 ended = await store(request, staged)
-    now = state_fields(request, await request.site.uploads.find(session.id), staged.offset)
+    now = state_fields(request, await request.site.stores.uploads.find(session.id), staged.offset)
     return now | ended
 
 
@@ -124,7 +125,7 @@ async def _with_length(request: NameRequest, staged: ResumedFile) -> Session:
     if "upload-length" in request.fields and staged.session.length is None:
         length = checked_length(request)
         if staged.offset <= length:
-            await request.site.uploads.set_length(staged, length)
+            await request.site.stores.uploads.set_length(staged, length)
     _refuse_other_length(request, staged.session)
     return staged.session
 

@@ -27,7 +27,7 @@ _FILES = b"/api/files/"
 
 async def delete(request: NameRequest) -> ASGIApp:
     """Delete the file, the link or the empty directory: 204."""
-    await request.site.changes.delete(request.name, _judge_of(request))
+    await request.site.stores.changes.delete(request.name, _judge_of(request))
     note(request, request.name, "deleted")
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
@@ -36,7 +36,7 @@ async def make_directory(request: NameRequest) -> ASGIApp:
     """Make the directory, with ``?parents`` those on the way, too: 201. RFC 4918 §9.3."""
     if request.fields.get("content-length", "0") != "0" or "transfer-encoding" in request.fields:
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "A directory is made without content.")
-    await request.site.changes.make_directory(request.name, parents=is_asked(request, "parents"))
+    await request.site.stores.changes.make_directory(request.name, parents=is_asked(request, "parents"))
     note(request, request.name, "made, a directory")
     location = href(request.scope, "api/files", request.name)
     return Response(status_code=HTTPStatus.CREATED, headers={"location": location})
@@ -52,8 +52,8 @@ async def move(request: NameRequest) -> ASGIApp:
         await _ask_to_replace(request, new)
     may_replace = overwrites and request.site.settings.replace
     try:
-        replaced = await request.site.changes.move(
-            request.name, new, _judge_of(request), replace=may_replace, following=request.site.uploads.following
+        replaced = await request.site.stores.changes.move(
+            request.name, new, _judge_of(request), replace=may_replace, following=request.site.stores.uploads.following
         )
     except AlreadyExists:
         if not overwrites:
@@ -81,7 +81,7 @@ def _judge_of(request: NameRequest) -> Judge:
 
 async def _ask_to_replace(request: NameRequest, new: Name) -> None:
     try:
-        current = await request.site.changes.look(new)
+        current = await request.site.stores.changes.look(new)
     except IsDirectory:
         return  # refused when it comes to that, unless it is gone by then
     if current is not None:

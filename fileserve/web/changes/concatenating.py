@@ -48,7 +48,7 @@ async def _concatenate(request: NameRequest, urls: tuple[str, ...]) -> Response:
     id = _id_of_whole(request, ids)
     whole, fields = await _find(request, id), {}
     if whole is None or not whole.stored:
-        fields = await request.site.concatenations.join(id, lambda: _store(request, id, ids))
+        fields = await request.site.taking.concatenations.join(id, lambda: _store(request, id, ids))
         whole = await find_own(request, id)
     return created(request, whole, state_fields(request, whole, whole.length or 0) | fields)
 
@@ -59,9 +59,9 @@ async def _store(request: NameRequest, id: str, ids: Sequence[str]) -> dict[str,
     What a process has left of that which has ended is begun anew.
     """
     parts = [await find_own(request, part) for part in ids]
-    uploads, length = request.site.uploads, await _length_of(request, parts)
+    uploads, length = request.site.stores.uploads, await _length_of(request, parts)
     need = need_of(request, length)
-    with request.site.places.take(request.client):
+    with request.site.taking.places.take(request.client):
         if (left := await _find(request, id)) is not None:
             await uploads.end(left)
         session = await begin(request, length, id)
@@ -79,7 +79,7 @@ async def _store(request: NameRequest, id: str, ids: Sequence[str]) -> dict[str,
 
 async def _length_of(request: NameRequest, parts: Sequence[Session]) -> int:
     for part in parts:
-        if not is_part(part) or part.length is None or await request.site.uploads.offset(part) != part.length:
+        if not is_part(part) or part.length is None or await request.site.stores.uploads.offset(part) != part.length:
             raise Problem(HTTPStatus.CONFLICT, "What is put together are parts that are whole.")
     length, limit = sum(part.length or 0 for part in parts), request.site.settings.upload_bytes
     if limit and length > limit:

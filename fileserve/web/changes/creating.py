@@ -48,7 +48,7 @@ async def create(request: NameRequest) -> Response:
     try:
         fields = await append(request, session, 0) if brings_content or length == 0 else None
     except BaseException:  # nobody knows of it yet
-        await request.site.uploads.end(session)
+        await request.site.stores.uploads.end(session)
         raise
     return created(request, session, fields or state_fields(request, session, 0))
 
@@ -70,7 +70,7 @@ async def begin(request: NameRequest, length: int | None, id: str | None = None)
     limits = (most, settings.upload_sessions_per_client if request.client else most)
     need = need_of(request, length)
     try:
-        return await request.site.uploads.begin(name, need, details, request.client or "", limits, id)
+        return await request.site.stores.uploads.begin(name, need, details, request.client or "", limits, id)
     except TooManySessions as error:
         fields = {"retry-after": str(settings.retry_after)}
         raise Problem(HTTPStatus.TOO_MANY_REQUESTS, f"{str(error).capitalize()}.", fields=fields) from None
@@ -109,7 +109,7 @@ def name_of(request: NameRequest, details: Mapping[str, str]) -> Name:
     told_directory = told.get("dir", b"").removesuffix(b"/")
     directory = tuple(told_directory.split(b"/")) if told_directory else ()
     if is_part and not directory:
-        directory = request.site.changes.within[0]
+        directory = request.site.stores.changes.within[0]
     return (*directory, told.get("filename") or _PART)
 
 

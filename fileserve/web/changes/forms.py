@@ -80,8 +80,8 @@ async def _store(request: NameRequest) -> Response:
     settings = request.site.settings
     if settings.form_bytes and length is not None and length > settings.form_bytes:
         raise too_large("form", settings.form_bytes)
-    with request.site.places.take(request.client), ExitStack() as drafts:
-        await request.site.changes.check_room(request.name, Need(room=length or 0, keep_free=settings.keep_free))
+    with request.site.taking.places.take(request.client), ExitStack() as drafts:
+        await request.site.stores.changes.check_room(request.name, Need(room=length or 0, keep_free=settings.keep_free))
         form = _Form(request, drafts)
         try:
             await _receive(request, FormParser(boundary), form)
@@ -164,13 +164,13 @@ class _Form:
         self._is_nameless = not filename
         if self._is_nameless:
             return
-        most = self._request.site.form_places.most
+        most = self._request.site.taking.form_places.most
         if len(self._files) >= most:
             raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A form has {most} files at the most.")
         settings, name = self._request.site.settings, (*self._request.name, filename)
         need = Need(keep_free=settings.keep_free, digests=settings.upload_digests)
-        self._drafts.enter_context(self._request.site.form_places.take(self._request.client))
-        staged = await self._request.site.changes.stage(name, need)
+        self._drafts.enter_context(self._request.site.taking.form_places.take(self._request.client))
+        staged = await self._request.site.stores.changes.stage(name, need)
         self._files.append(_File(self._drafts.enter_context(staged)))
 
     async def _write(self, data: memoryview) -> None:

@@ -30,7 +30,7 @@ async def check_before(request: NameRequest, *, parents: bool) -> None:
     anything, and gets 412. With *parents* the directory may be missing.
     """
     with refusing_taken(request):  # by a link that leads nowhere
-        current = await request.site.changes.look(request.name, parents=parents)
+        current = await request.site.stores.changes.look(request.name, parents=parents)
     try:
         check_preconditions(request, current)
     finally:

@@ -44,7 +44,7 @@ async def next_chunk(request: NameRequest) -> tuple[bytes, bool]:
     if message["type"] == "http.disconnect":
         raise ClientLeft
     body = message.get("body", b"")
-    request.site.counts.received += len(body)
+    request.site.measuring.counts.received += len(body)
     return body, message.get("more_body", False)
 
 
@@ -55,11 +55,11 @@ async def settle(request: NameRequest, staged: StagedFile, committed: Committed,
     Its entity tag is then a strong one that the next request can lean on, and the digests can be kept.
     """
     settings = request.site.settings
-    request.site.counts.stored += 1
+    request.site.measuring.counts.stored += 1
     if settings.weak_etag_ms > SETTLES_MS or not await staged.settle(committed, settings.weak_etag_ms):
         return None
     if digests is not None:
-        await request.site.checksums.keep(committed.status, digests)
+        await request.site.digests.checksums.keep(committed.status, digests)
     return str(entity_tag(committed.status, settings.etag, committed.status.ctime_ns + 1))
 
 

@@ -48,7 +48,7 @@ async def resumable(request: NameRequest) -> ASGIApp:
         await authorize(request.scope, Action.UPLOAD)
         if method not in _HANDLERS:
             raise allow_only(*METHODS)
-        with nullcontext() if method == "PATCH" else request.site.asking_places.take(request.client):
+        with nullcontext() if method == "PATCH" else request.site.taking.asking_places.take(request.client):
             response = await _HANDLERS[method](request)
     except StorageError as error:
         raise _spoken(problem_of(error)) from error
@@ -80,8 +80,8 @@ def _capabilities(request: NameRequest) -> Response:
 
 async def _tell(request: NameRequest) -> Response:
     """Tell how far an upload has come."""
-    session, uploads = await find(request), request.site.uploads
-    await request.site.handover.nudge(session)
+    session, uploads = await find(request), request.site.stores.uploads
+    await request.site.taking.handover.nudge(session)
     offset = await uploads.offset(session)
     session = await uploads.find(session.id)
     ended: dict[str, str] = {}
@@ -98,11 +98,11 @@ async def _tell(request: NameRequest) -> Response:
 
 async def _terminate(request: NameRequest) -> Response:
     """End an upload, and delete what is there of it. One that has its name is only forgotten."""
-    session, uploads = await find(request), request.site.uploads
+    session, uploads = await find(request), request.site.stores.uploads
     try:
         await uploads.end(session)
     except Locked:
-        await request.site.handover.free(session.id)
+        await request.site.taking.handover.free(session.id)
         await uploads.end(session)
     return Response(status_code=HTTPStatus.NO_CONTENT)
 

@@ -37,7 +37,7 @@ async def find(request: NameRequest) -> Session:
 
 async def find_own(request: NameRequest, id: str) -> Session:
     """Return the session *id*, if it is the client's. Raises ``NotFound``."""
-    session = await request.site.uploads.find(id)
+    session = await request.site.stores.uploads.find(id)
     owner = session.details.get("owner", "")
     if owner and owner != owner_of(request):
         raise NotFound("there is no such upload; it may have expired")
@@ -81,7 +81,7 @@ async def ask_where_it_is(request: NameRequest, session: Session) -> None:
     for _ in range(_ASKED_AGAIN):
         with suppress(NoDirectory):
             return await ask(request, session.name, dict(session.details))
-        session = await request.site.uploads.settled(session)
+        session = await request.site.stores.uploads.settled(session)
     await ask(request, session.name, dict(session.details))
 
 
@@ -90,7 +90,7 @@ async def store(request: NameRequest, staged: ResumedFile) -> dict[str, str]:
 
     Its directory may have been moved while its bytes came.
     """
-    session = await request.site.uploads.follow(staged)
+    session = await request.site.stores.uploads.follow(staged)
     put = _as_put(request, session.name, dict(session.details))
 
     def judge(current: OpenFile | None) -> None:
@@ -100,7 +100,7 @@ async def store(request: NameRequest, staged: ResumedFile) -> dict[str, str]:
     digests = await staged.finish()
     with refusing_taken(put):
         committed = await staged.commit(judge)
-    await request.site.uploads.set_stored(session)
+    await request.site.stores.uploads.set_stored(session)
     note(request, session.name, f"stored, {committed.status.size} bytes")
     etag = await settle(put, staged, committed, digests)
     if digests is None and request.site.settings.upload_digests:
@@ -113,7 +113,7 @@ async def _hash_later(request: NameRequest, name: Name) -> None:
     with suppress(StorageError):
         opened = await request.site.root.open(name)
         try:
-            request.site.checksums.request(opened)
+            request.site.digests.checksums.request(opened)
         finally:
             opened.close()
 

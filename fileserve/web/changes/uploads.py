@@ -40,9 +40,10 @@ async def put(request: NameRequest) -> ASGIApp:
         digests=settings.upload_digests or bool(expected),
         sha512=Algorithm.SHA_512 in expected,
     )
-    with request.site.places.take(request.client):
+    with request.site.taking.places.take(request.client):
         await check_before(request, parents=parents)
-        with refusing_taken(request), await request.site.changes.stage(request.name, need, parents=parents) as staged:
+        changes = request.site.stores.changes
+        with refusing_taken(request), await changes.stage(request.name, need, parents=parents) as staged:
             return await _store(request, staged, expected)
 
 

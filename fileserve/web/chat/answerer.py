@@ -118,7 +118,7 @@ async def _describe(scope: Scope, site: Site, name: Name) -> str:
     status = opened.status
     opened.close()
     try:
-        digests = await site.checksums.find(status)
+        digests = await site.digests.checksums.find(status)
     except StorageError:
         digests = None
     url = shlex.quote(origin(scope) + href(scope, "download", name))

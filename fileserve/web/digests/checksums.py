@@ -41,7 +41,7 @@ async def checksum(request: NameRequest) -> ASGIApp:
     except IsDirectory:
         raise _is_directory(request) from None
     try:
-        digests = await request.site.checksums.find(opened.status)
+        digests = await request.site.digests.checksums.find(opened.status)
     except BaseException:
         opened.close()
         raise
@@ -67,7 +67,7 @@ class _Progress:
         try:
             if scope["method"] == "HEAD":
                 return await _start(send, more_body=False)
-            watching = self._request.site.checksums.watch(self._opened, self._request.client)
+            watching = self._request.site.digests.checksums.watch(self._opened, self._request.client)
             async with watching as computation:
                 is_started = True
                 await _start(send, more_body=True)

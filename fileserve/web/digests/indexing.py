@@ -35,9 +35,9 @@ async def _hash(site: Site, name: Name) -> str:
     except StorageError:
         return "unread"
     try:
-        if await site.checksums.find(opened.status) is not None:
+        if await site.digests.checksums.find(opened.status) is not None:
             return "known"
-        await site.checksums.fill(opened, rate=site.settings.index_rate)
+        await site.digests.checksums.fill(opened, rate=site.settings.index_rate)
     except StorageError as error:  # it changed meanwhile, or the disk failed
         log.warning("a digest was not computed: %s", error)
         return "unread"

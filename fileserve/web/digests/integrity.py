@@ -74,7 +74,7 @@ async def add_content_digest(request: NameRequest, transfer: Transfer) -> None:
 
 
 async def _digests(request: NameRequest, opened: OpenFile, wanted: tuple[Algorithm, ...]) -> Digests | None:
-    checksums = request.site.checksums
+    checksums = request.site.digests.checksums
     known = checksums.known(opened.status)
     digests = await checksums.find(opened.status) if known is UNKNOWN else known
     missing = digests is None or (wanted[:1] == (Algorithm.SHA_512,) and digests.sha512 is None)

@@ -43,7 +43,7 @@ async def sidecar(request: NameRequest) -> ASGIApp | None:
 
 
 async def _sha256(request: NameRequest, name: Name, opened: OpenFile) -> ASGIApp:
-    digests = await request.site.checksums.find(opened.status)
+    digests = await request.site.digests.checksums.find(opened.status)
     if digests is None:
         raise _not_known_yet(request, name, opened)
     text = checksum_line(digests.sha256, name[-1])
@@ -51,7 +51,7 @@ async def _sha256(request: NameRequest, name: Name, opened: OpenFile) -> ASGIApp
 
 
 async def _metalink(request: NameRequest, name: Name, opened: OpenFile) -> ASGIApp:
-    checksums, status = request.site.checksums, opened.status
+    checksums, status = request.site.digests.checksums, opened.status
     digests, pieces = await checksums.find(status), await checksums.find_pieces(status)
     if digests is None or pieces is None:
         raise _not_known_yet(request, name, opened, pieces=True)
@@ -64,7 +64,7 @@ async def _metalink(request: NameRequest, name: Name, opened: OpenFile) -> ASGIA
 def _not_known_yet(request: NameRequest, name: Name, opened: OpenFile, *, pieces: bool = False) -> Problem:
     """Return 503 for a digest that is not known, and have it computed unless the request is a HEAD."""
     if request.scope["method"] == "GET":
-        request.site.checksums.request(opened, pieces=pieces)
+        request.site.digests.checksums.request(opened, pieces=pieces)
     return Problem(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "The digest is being computed; ask again in a moment, or watch it at the link.",

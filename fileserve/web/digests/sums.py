@@ -31,12 +31,12 @@ async def sums(request: NameRequest, directory: Name) -> ASGIApp:
 
 
 async def _answer(request: NameRequest, directory: Name) -> ASGIApp:
-    tree = await request.site.archives.tree(directory)
-    async with request.site.summing.looking:
-        lines, missing = await _look_up(request.site.index, tree)
+    tree = await request.site.digests.archives.tree(directory)
+    async with request.site.digests.summing.looking:
+        lines, missing = await _look_up(request.site.stores.index, tree)
     if missing:
         if request.scope["method"] == "GET":
-            request.site.summing.begin(directory, [(*directory, *tree.path(member)) for member in missing])
+            request.site.digests.summing.begin(directory, [(*directory, *tree.path(member)) for member in missing])
         raise Problem(
             HTTPStatus.SERVICE_UNAVAILABLE,
             f"Digests that are still to be computed: {len(missing):,}; ask again in a moment.",

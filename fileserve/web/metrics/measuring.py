@@ -71,6 +71,11 @@ class Measuring:
         self._is_closed = asyncio.Event()
         self._work = asyncio.ensure_future(self._write_on())
 
+    @property
+    def counts(self) -> SiteCounts:
+        """What the routes of this worker count."""
+        return self._parts.counts
+
     async def snapshots(self) -> Sequence[Snapshot]:
         """Return what all workers have counted, this one until now."""
         written = await self._write()

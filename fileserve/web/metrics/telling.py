@@ -26,7 +26,7 @@ async def metrics(request: Request) -> Response:
 
 async def _shared(site: Site) -> Numbers:
     try:
-        return {"sessions": {"": await site.uploads.count()}}
+        return {"sessions": {"": await site.stores.uploads.count()}}
     except StorageError:  # the others are worth telling
         return {}
 

@@ -41,7 +41,7 @@ class Offer:
 
 async def offer(request: NameRequest) -> Offer | None:
     """Return what the page offers for its directory; ``None`` where this client may not upload."""
-    if not request.site.changes.allows(request.name) or not await may(request.scope, Action.UPLOAD):
+    if not request.site.stores.changes.allows(request.name) or not await may(request.scope, Action.UPLOAD):
         return None
     scope, settings = request.scope, request.site.settings
     return Offer(
@@ -58,17 +58,17 @@ async def offer(request: NameRequest) -> Offer | None:
 def sign_in_href(request: NameRequest) -> str | None:
     """Return the address that asks who it is and leads back to the directory; ``None`` where nobody would be taken."""
     site = request.site
-    if not (site.settings.upload and site.credentials.has_passwords and site.changes.allows(request.name)):
+    if not (site.settings.upload and site.credentials.has_passwords and site.stores.changes.allows(request.name)):
         return None
     return f"{request.scope.get('root_path', '')}/sign-in?{quote_name(request.name)}"
 
 
 def places(request: NameRequest) -> list[tuple[str, str]]:
     """Return the folders that take uploads, with the addresses of their pages, where this directory takes none."""
-    site = request.site
-    if not site.settings.upload or site.changes.allows(request.name):
+    settings, changes = request.site.settings, request.site.stores.changes
+    if not settings.upload or changes.allows(request.name):
         return []
-    shown = [name for name in site.changes.within if site.settings.hidden or not any(c[:1] == b"." for c in name)]
+    shown = [name for name in changes.within if settings.hidden or not any(c[:1] == b"." for c in name)]
     return [("/".join(map(display_name, name)), href(request.scope, "browse", name, directory=True)) for name in shown]
 
 

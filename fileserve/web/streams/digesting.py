@@ -49,11 +49,11 @@ async def _open(request: NameRequest, opened: OpenFile, given: str | None) -> So
         return None
     first = () if given is None or told is not None else (reset(f"{state}-0"),)
     name = display_name(request.name[-1])
-    digests = await request.site.checksums.find(opened.status)
+    digests = await request.site.digests.checksums.find(opened.status)
     if digests is not None:
         return _Known(f"{state}-{told or 0}", (*first, _done(state, name, digests)))
     held = AsyncExitStack()
-    computation = await held.enter_async_context(request.site.checksums.watch(opened, request.client))
+    computation = await held.enter_async_context(request.site.digests.checksums.watch(opened, request.client))
     return _Progress(state, name, computation, held, int(told or 0), first)
 
 

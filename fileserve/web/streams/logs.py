@@ -27,7 +27,7 @@ _ID = re.compile(r"([0-9a-f]{12})-([0-9]{1,18})")
 
 async def open_logs(request: NameRequest, told: str | None) -> Source:
     """Return the records after the event *told*, or the ``?last=`` ones, of ``?level=`` and above, and what follows."""
-    bus, is_wanted = request.site.bus, _parse_level(request.query.get("level", "DEBUG"))
+    bus, is_wanted = request.site.stores.bus, _parse_level(request.query.get("level", "DEBUG"))
     count = _parse_count(request.query.get("last", str(LAST)))
     newest = await bus.newest()
     position = parse_id(bus, told)

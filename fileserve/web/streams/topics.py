@@ -83,7 +83,7 @@ def stream_of(topic: Topic) -> Handler:
                 (await request.site.root.open(request.name)).close()
             return answer_head
         source = await topic.open(request, last_event_id(request))
-        return _nothing_left() if source is None else Counted(EventStream(source), request.site.counts)
+        return _nothing_left() if source is None else Counted(EventStream(source), request.site.measuring.counts)
 
     return answer
 
@@ -106,7 +106,7 @@ async def events(request: NameRequest) -> ASGIApp:
         return answer_head
     openers = {text: partial(topic.open, replace(request, name=name)) for text, (topic, name) in asked.items()}
     source = await open_several(openers, last_event_id(request))
-    return _nothing_left() if source is None else Counted(EventStream(source), request.site.counts)
+    return _nothing_left() if source is None else Counted(EventStream(source), request.site.measuring.counts)
 
 
 def _parse(text: str) -> tuple[Topic, Name]:

@@ -32,9 +32,9 @@ async def open_transfers(request: NameRequest, told: str | None) -> Source:
         await audience.leave(queue)
         raise
     parts = _ID.fullmatch(told or "")
-    position = int(parts[2]) if parts and parts[1] == site.bus.boot else None
-    first = () if told is None or position is not None else (reset(f"{site.bus.boot}-{row}"),)
-    return _Transfers(site.bus, audience, queue, (row if position is None else min(position, row), row), first)
+    position = int(parts[2]) if parts and parts[1] == site.stores.bus.boot else None
+    first = () if told is None or position is not None else (reset(f"{site.stores.bus.boot}-{row}"),)
+    return _Transfers(site.stores.bus, audience, queue, (row if position is None else min(position, row), row), first)
 
 
 class _Transfers:

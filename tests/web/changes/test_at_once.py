@@ -103,7 +103,7 @@ async def test_questions_of_uploads_at_once_are_bounded_and_do_not_take_the_plac
 ) -> None:
     async with client_of(settings(served_root, uploads_per_client=1)) as client:
         url = await begin(client, 1)
-        with client.state["site"].asking_places.take("127.0.0.1"):
+        with client.state["site"].taking.asking_places.take("127.0.0.1"):
             content = b"x" if method == "PATCH" else None
             answer = await ask(client, method, "/uploads" if method == "POST" else url, content, upload_offset="0")
         assert (answer.status, answer["tus-resumable"]) == (status, "1.0.0")

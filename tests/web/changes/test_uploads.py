@@ -314,7 +314,7 @@ async def test_uploads_at_once_are_bounded(
     served_root: Path, changed: dict[str, Any], status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with client_of(settings(served_root, **changed)) as client:
-        with client.state["site"].places.take("127.0.0.1"):
+        with client.state["site"].taking.places.take("127.0.0.1"):
             answer = await put(client, "/upload/new")
             assert (answer.status, answer.chunks_read) == (status, 0)
             assert "retry-after" in answer.fields

@@ -407,7 +407,7 @@ class TestTail:
         answer = await client.request("HEAD", f"/events/{route}/app.log")
         assert (answer.status, answer["content-type"], answer.content) == (200, "text/event-stream", b"")
         assert answer.finished
-        assert not client.state["site"].checksums._running
+        assert not client.state["site"].digests.checksums._running
 
 
 @given(st.integers(0, 2**64 - 1), st.binary(max_size=8), st.integers(0, 2**59))
@@ -512,7 +512,7 @@ class TestChecksum:
         async with asking(client, "/events/checksum/ten.bin") as subscriber:
             gate.step()
             await until(subscriber, has_step(1))
-            (running,) = client.state["site"].checksums._running
+            (running,) = client.state["site"].digests.checksums._running
             await subscriber.leave()
             assert running.reading.stopped
 

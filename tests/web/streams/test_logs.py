@@ -62,7 +62,7 @@ async def messages(subscriber: Subscriber, count: int) -> list[str]:
 
 async def written(client: Client, last: str) -> None:
     """Return when the record that says *last* is in the log."""
-    bus = client.state["site"].bus
+    bus = client.state["site"].stores.bus
     with bus.subscribe() as subscription:
         while not any(json.loads(row.data)["message"] == last for row in await bus.last("logs", 1)):
             await subscription.changed()
@@ -202,7 +202,7 @@ async def test_an_id_that_is_not_understood_is_a_reset_and_the_last_records(clie
     log.warning("one")
     log.warning("two")
     await written(client, "two")
-    given_id = given_id.format(boot=client.state["site"].bus.boot)
+    given_id = given_id.format(boot=client.state["site"].stores.bus.boot)
     async with subscribing(client, "?last=1", given_id) as subscriber:
         first = await subscriber.event()
         assert (first.type, first.data) == ("reset", "{}")
@@ -251,7 +251,7 @@ async def test_a_slow_subscriber_is_told_and_costs_nothing(client: Client) -> No
 
 
 async def test_a_log_that_is_lost_under_a_subscriber_is_told(client: Client) -> None:
-    bus = client.state["site"].bus
+    bus = client.state["site"].stores.bus
     async with subscribing(client, "?last=0") as subscriber:
         boot = (await begun(subscriber)).partition("-")[0]
         path = bus._log._path
@@ -294,7 +294,7 @@ async def test_a_failure_of_the_log_of_events_is_an_error_event(client: Client) 
         await begun(subscriber)
         log.warning("one")
         await subscriber.event()
-        bus = client.state["site"].bus
+        bus = client.state["site"].stores.bus
         bus._recent = None
         bus._log.close()
         bus._subscriptions.tell(None)
@@ -312,7 +312,7 @@ async def test_it_is_for_the_operator(client: Client) -> None:
 
 
 async def test_many_subscribers_leave_nothing_behind(client: Client) -> None:
-    bus = client.state["site"].bus
+    bus = client.state["site"].stores.bus
     for _ in range(20):
         async with subscribing(client, "?last=0") as subscriber:
             await begun(subscriber)

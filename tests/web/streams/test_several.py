@@ -416,14 +416,16 @@ class TestRoute:
     async def test_head_opens_nothing(self, client: Client, log: Path) -> None:
         answer = await client.request("HEAD", path_of("tail:app.log", "checksum:large.bin"))
         assert (answer.status, answer["content-type"], answer.content) == (200, "text/event-stream", b"")
-        assert not client.state["site"].checksums._running
+        assert not client.state["site"].digests.checksums._running
         assert (await client.get("/events/", BEARER)).status == 422
         assert (await client.get("/events/unknown", BEARER)).status == 404
 
 
 def watched(client: Client) -> int:
     """Return how many subscriptions of the log there are."""
-    return sum("logs" in subscription._topics for subscription in client.state["site"].bus._subscriptions._members)
+    return sum(
+        "logs" in subscription._topics for subscription in client.state["site"].stores.bus._subscriptions._members
+    )
 
 
 async def typed(subscriber: Subscriber) -> tuple[str, str]:

@@ -329,7 +329,7 @@ class TestReconnect:
             assert [(await subscriber.event()).type for _ in range(2)] == ["reset", "snapshot"]
 
     async def test_who_was_away_for_too_long_is_told_so(self, client: Client) -> None:
-        bus: Bus = client.state["site"].bus
+        bus: Bus = client.state["site"].stores.bus
         async with asking(client, TRANSFERS, BEARER) as subscriber:
             given = await begun(subscriber)
         for number in range(1000):
