@@ -2,7 +2,7 @@
 
 Each record is an unnamed message with a line of JSON: ``time``, ``level``, ``logger``, ``pid``, ``message``, and
 ``fields`` where it has some. ``lost`` says that records are missing, because the client was too slow for them or was
-away for too long; ``reset`` that its id was not understood. An id is the boot of the log of events and a row's number.
+away for too long; ``reset`` that its id was not understood. Ids are those of the bus.
 """
 
 import json
@@ -22,7 +22,6 @@ LAST = 100
 MOST = 1000  # Policy: who wants more reads the server's standard error
 AT_ONCE = 256
 _COUNT = re.compile(r"[0-9]{1,9}")
-_ID = re.compile(r"([0-9a-f]{12})-([0-9]{1,18})")
 
 
 async def open_logs(request: NameRequest, told: str | None) -> Source:
@@ -30,26 +29,15 @@ async def open_logs(request: NameRequest, told: str | None) -> Source:
     bus, is_wanted = request.site.stores.bus, _parse_level(request.query.get("level", "DEBUG"))
     count = _parse_count(request.query.get("last", str(LAST)))
     newest = await bus.newest()
-    position = parse_id(bus, told)
+    position = bus.row_of(told)
     if position is not None and position <= newest:
         return _Records(bus, is_wanted, position, position)
     rows = await bus.last(TOPIC, count, is_wanted)
     start = rows[0].id - 1 if rows else newest
-    first = [_event_of(bus.boot, row) for row in rows]
+    first = [_event_of(bus.id_of(row.id), row) for row in rows]
     if told is not None:
-        first.insert(0, reset(format_id(bus, start)))
+        first.insert(0, reset(bus.id_of(start)))
     return _Records(bus, is_wanted, start, max(newest, rows[-1].id if rows else 0), first)
-
-
-def format_id(bus: Bus, row: int) -> str:
-    """Return the id of an event that tells of everything up to *row*."""
-    return f"{bus.boot}-{row}"
-
-
-def parse_id(bus: Bus, told: str | None) -> int | None:
-    """Return the row that an event's id stands for; ``None``: it is none of this log's."""
-    parts = _ID.fullmatch(told or "")
-    return int(parts[2]) if parts and parts[1] == bus.boot else None
 
 
 class _Records:
@@ -62,7 +50,7 @@ class _Records:
         self._subscription = bus.subscribe(TOPIC)
         self._is_wanted = is_wanted
         self._boot = bus.boot
-        self.start = format_id(bus, start)
+        self.start = bus.id_of(start)
         self._row = row
         self._first = first
         self._reason = "forgotten"
@@ -95,18 +83,18 @@ class _Records:
             if not rows:
                 return ()
             self._row = rows[-1].id
-            events = [_event_of(self._boot, row) for row in rows if self._is_wanted(row)]
+            events = [_event_of(self._bus.id_of(row.id), row) for row in rows if self._is_wanted(row)]
             if events:
                 return events
 
     def _lost(self, reason: str) -> Event:
-        return Event(json.dumps({"reason": reason}), format_id(self._bus, self._row), "lost")
+        return Event(json.dumps({"reason": reason}), self._bus.id_of(self._row), "lost")
 
 
 @lru_cache(AT_ONCE)
-def _event_of(boot: str, row: Row) -> Event:
+def _event_of(id: str, row: Row) -> Event:
     """Return the event of *row*, the same one for all subscribers, so that it is encoded once."""
-    return Event(row.data, f"{boot}-{row.id}")
+    return Event(row.data, id)
 
 
 @lru_cache(AT_ONCE)

@@ -73,7 +73,7 @@ class Audience:
     @property
     def id(self) -> str:
         """The id of an event now."""
-        return f"{self._bus.boot}-{self._row}"
+        return self._bus.id_of(self._row)
 
     async def join(self, queue: Queue) -> int:
         """Put all that comes from now on into *queue*, a snapshot first; return the row after which that is."""
@@ -151,7 +151,7 @@ class Audience:
             if self._shown is not None:
                 for row in rows:
                     self._shown.forget(row)
-            self._tell(finished(self._bus.boot, rows))
+            self._tell(finished(self._bus, rows))
         return len(rows) == READ
 
     async def _newest(self) -> int:
@@ -192,9 +192,9 @@ class Shown:
             states.pop(id, None)
 
 
-def finished(boot: str, rows: Iterable[Row]) -> list[Event]:
-    """Return the events of *rows*."""
-    return [Event(row.data, f"{boot}-{row.id}", "finished") for row in rows]
+def finished(bus: Bus, rows: Iterable[Row]) -> list[Event]:
+    """Return the events of *rows* of the *bus*."""
+    return [Event(row.data, bus.id_of(row.id), "finished") for row in rows]
 
 
 def lost(reason: str, id: str) -> Event:

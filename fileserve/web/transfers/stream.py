@@ -3,11 +3,9 @@
 ``snapshot`` tells all logical transfers under way; ``started`` and ``progress`` one each, the latter four times a
 second at the most; ``finished`` how one ended. A small answer is told by ``finished`` alone. Who comes back is told
 first what has finished meanwhile, and then a snapshot. ``lost`` says that some ends are missing, because the client was
-too slow or away for too long; ``reset`` that its id was not understood. An id is the boot of the log of events and a
-row's number.
+too slow or away for too long; ``reset`` that its id was not understood. Ids are those of the bus.
 """
 
-import re
 from collections.abc import Sequence
 
 from fileserve.web.routes import NameRequest
@@ -19,22 +17,19 @@ from fileserve.web.workers.bus import Bus, RowsForgotten
 __all__ = ["open_transfers"]
 
 READ = 500
-_ID = re.compile(r"([0-9a-f]+)-([0-9]{1,18})")
 
 
 async def open_transfers(request: NameRequest, told: str | None) -> Source:
     """Return the events after the one with the id *told*, or those from now on."""
-    site, queue = request.site, Queue()
-    audience = site.tracking.audience
+    bus, audience, queue = request.site.stores.bus, request.site.tracking.audience, Queue()
     try:
         row = await audience.join(queue)
     except BaseException:
         await audience.leave(queue)
         raise
-    parts = _ID.fullmatch(told or "")
-    position = int(parts[2]) if parts and parts[1] == site.stores.bus.boot else None
-    first = () if told is None or position is not None else (reset(f"{site.stores.bus.boot}-{row}"),)
-    return _Transfers(site.stores.bus, audience, queue, (row if position is None else min(position, row), row), first)
+    position = bus.row_of(told)
+    first = () if told is None or position is not None else (reset(bus.id_of(row)),)
+    return _Transfers(bus, audience, queue, (row if position is None else min(position, row), row), first)
 
 
 class _Transfers:
@@ -48,7 +43,7 @@ class _Transfers:
         self._queue = queue
         self._after, self._until = between
         self._first = first
-        self.start = f"{bus.boot}-{self._after}"
+        self.start = bus.id_of(self._after)
 
     async def next(self) -> Sequence[Event]:
         """Return the next events; they never end."""
@@ -68,11 +63,10 @@ class _Transfers:
 
     async def _catch_up(self) -> Sequence[Event]:
         """Return what finished while the client was away."""
-        boot = self._bus.boot
         try:
             rows = [row for row in await self._bus.after(self._after, (ENDED,), READ) if row.id <= self._until]
         except RowsForgotten as forgotten:
             self._after = min(forgotten.row, self._until)
-            return (lost("forgotten", f"{boot}-{self._after}"),)
+            return (lost("forgotten", self._bus.id_of(self._after)),)
         self._after = rows[-1].id if len(rows) == READ else self._until
-        return finished(boot, rows)
+        return finished(self._bus, rows)

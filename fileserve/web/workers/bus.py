@@ -15,6 +15,7 @@ doorbell, the log is looked at each second; where there is one, each minute, for
 
 import asyncio
 import logging
+import re
 import threading
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -38,6 +39,7 @@ POLL_S = 1.0  # where nobody rings
 LOOK_S = 60.0  # for what nobody tells
 RETRY_S = 1.0  # after a failure of the log
 READ = 1000  # rows read at once
+_ID = re.compile(r"([0-9a-f]+)-([0-9]{1,18})")
 
 _thread = threading.local()
 
@@ -58,6 +60,15 @@ class Bus:
     def boot(self) -> str:
         """What tells this log from another: that of another server, or one that was lost."""
         return self._log.boot
+
+    def id_of(self, row: int) -> str:
+        """Return the id of an event that tells of everything up to *row*: the log's boot and the row's number."""
+        return f"{self.boot}-{row}"
+
+    def row_of(self, id: str | None) -> int | None:
+        """Return the row that an event's *id* stands for; ``None``: it is none of this log's."""
+        parts = _ID.fullmatch(id or "")
+        return int(parts[2]) if parts and parts[1] == self.boot else None
 
     @property
     def is_elected(self) -> bool:

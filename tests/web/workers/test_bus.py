@@ -534,6 +534,15 @@ class TestDoorbell:
         assert len(os.listdir("/dev/fd")) == before
 
 
+@pytest.mark.parametrize(
+    "told", [None, "", "1", "-1", "{boot}", "{boot}-", "{boot}--1", "{boot}-1 ", "{boot}-1\n", "{boot}-٣", "0{boot}-1"]
+)
+async def test_an_id_is_read_as_it_is_written_and_nothing_else(told: str | None) -> None:
+    async with opened(None) as bus:
+        assert bus.row_of(bus.id_of(12)) == 12
+        assert bus.row_of(told and told.format(boot=bus.boot)) is None
+
+
 def test_sockets_are_where_the_tests_think(tmp_path: Path) -> None:
     """A datagram to a socket that nobody holds any more is refused: that is how the dead are known."""
     path = str(tmp_path / "s")
