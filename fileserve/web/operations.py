@@ -1,7 +1,7 @@
 """What the people and programs that run the server ask it."""
 
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
@@ -9,10 +9,9 @@ from pydantic import BaseModel
 from starlette.responses import Response
 from starlette.types import Scope
 
-from fileserve.records import request_id
 from fileserve.web.access import Action, authorize
 from fileserve.web.metrics.telling import metrics
-from fileserve.web.problems import JSON, RETRY_AFTER_S
+from fileserve.web.problems import Problem
 from fileserve.web.readiness import OK
 from fileserve.web.site import site_of
 
@@ -52,20 +51,9 @@ async def readyz(request: Request) -> Response:
     await authorize(request.scope, Action.PROBE)
     checks = {"end": LEAVING} if _is_leaving(request.scope) else await site_of(request.scope).stores.readiness.answers()
     wrong = [said for said in checks.values() if said != OK]
-    fields = {"cache-control": "no-store"}
-    if not wrong:
-        return JSONResponse({"status": OK, "checks": checks}, headers=fields)
-    status = HTTPStatus.SERVICE_UNAVAILABLE
-    document: dict[str, Any] = {
-        "title": status.phrase,
-        "status": int(status),
-        "detail": " ".join(wrong),
-        "checks": checks,
-    }
-    fields["retry-after"] = str(RETRY_AFTER_S)
-    if id := request_id.get():
-        document["request_id"] = fields["x-request-id"] = id
-    return JSONResponse(document, status, fields, JSON)
+    if wrong:
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, " ".join(wrong), members={"checks": checks})
+    return JSONResponse({"status": OK, "checks": checks}, headers={"cache-control": "no-store"})
 
 
 def _is_leaving(scope: Scope) -> bool:

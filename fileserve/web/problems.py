@@ -65,6 +65,7 @@ class Problem(Exception):
     """An error for the client, raised where it is found and turned into a response where the request came in.
 
     *links* are extension members of the document (RFC 9457 §3.2): other resources that the client may have meant.
+    *members* are others, for programs: what people are to know of them stands in *detail*.
     """
 
     def __init__(
@@ -74,12 +75,14 @@ class Problem(Exception):
         *,
         fields: Mapping[str, str] | None = None,
         links: Mapping[str, str] | None = None,
+        members: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.fields = fields or {}
         self.links = links or {}
+        self.members = members or {}
 
     def response(self, scope: Scope) -> Response:
         """Return the document in the form that the client prefers; for HEAD, its fields alone."""
@@ -157,7 +160,8 @@ def _quality(form: str, ranges: list[tuple[str, float]]) -> float:
 
 def _as_json(problem: Problem, links: Mapping[str, str], id: str) -> str:
     document = {"title": problem.status.phrase, "status": int(problem.status), "detail": problem.detail}
-    return json.dumps(document | ({"request_id": id} if id else {}) | dict(links), ensure_ascii=False) + "\n"
+    further = {**problem.members, **({"request_id": id} if id else {}), **links}
+    return json.dumps(document | further, ensure_ascii=False) + "\n"
 
 
 def _as_text(problem: Problem, links: Mapping[str, str], id: str) -> str:

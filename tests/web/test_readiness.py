@@ -16,6 +16,7 @@ import pytest
 from fileserve import Settings
 from fileserve.storage.errors import NotFound, StorageError
 from fileserve.web import readiness
+from fileserve.web.operations import LEAVING
 from fileserve.web.readiness import OK, Check, Readiness
 from tests.asgi import Answer, Client, client_of
 
@@ -151,6 +152,15 @@ async def test_a_server_that_is_about_to_end_asks_no_disk(client: Client, served
     assert answer.status == 503
     assert list(said(answer)["checks"]) == ["end"]
     assert (await client.get("/healthz")).status == 200
+
+
+@pytest.mark.parametrize("accept", ["text/plain", "text/html"])
+async def test_who_asks_for_text_gets_it(client: Client, accept: str) -> None:
+    client.leaving.set()
+    answer = await client.get("/readyz", {"accept": accept})
+    assert (answer.status, answer["content-type"], answer["vary"]) == (503, f"{accept}; charset=utf-8", "accept")
+    assert LEAVING in answer.content.decode()
+    assert (await client.request("HEAD", "/readyz", {"accept": accept})).fields == answer.fields
 
 
 async def test_a_disk_that_hangs_holds_up_one_thread_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
