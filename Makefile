@@ -1,4 +1,4 @@
-# Each target works as the first command on a machine with Python 3.11 or newer, pip and make.
+# Each target works as the first command on a machine with Python 3.11 or newer, its venv (Debian: python3-venv) and make.
 PYTHON ?= python3
 BIN := .venv/bin
 SIZE ?= 1GiB
@@ -18,7 +18,7 @@ check: .venv/stamp  ## formatting, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/stamp  ## measure beside the peers that are installed; QUICK=1 in about two minutes
+bench: .venv/stamp  ## measure beside the peers that are installed; QUICK=1 in about three minutes
 	$(BIN)/python -m pytest benchmarks -c benchmarks/pytest.ini $(ARGS)
 
 fmt: .venv/stamp  ## format and mend what can be mended

@@ -11,7 +11,7 @@ import click
 from pydantic import ByteSize
 
 import fileserve
-from fileserve.settings import Settings, SettingsError, load_settings, option
+from fileserve.settings import ENVIRONMENT_PREFIX, Settings, SettingsError, load_settings, option, variable
 
 log = logging.getLogger("fileserve")
 
@@ -78,7 +78,7 @@ def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
             metavar=None if is_switch or choices else _metavar(name, field.annotation),
             multiple=is_repeated,
             default=None,
-            help=f"{field.description}  [default: {_default(field.default)}]",
+            help=f"{field.description}{_other_variable(name)}  [default: {_default(field.default)}]",
         )
         command = shown(command)
     return command
@@ -90,7 +90,13 @@ def _metavar(name: str, annotation: object) -> str:
         return "MILLISECONDS"
     if name in _METAVARS:
         return _METAVARS[name]
-    return {ByteSize: "SIZE", int: "NUMBER", float: "SECONDS", str: "TEXT"}.get(annotation, "PATH")  # type: ignore[call-overload, no-any-return]
+    kinds = {ByteSize: "SIZE", int: "NUMBER", float: "SECONDS", str: "TEXT"}
+    return next((shown for kind, shown in kinds.items() if annotation in (kind, kind | None)), "PATH")
+
+
+def _other_variable(name: str) -> str:
+    """Say what the environment variable is called where that does not follow from the option."""
+    return "" if variable(name) == f"{ENVIRONMENT_PREFIX}{name.upper()}" else f"  [variable: {variable(name)}]"
 
 
 def _default(value: object) -> str:
@@ -108,8 +114,8 @@ def serve(directory: str | None, **options: Any) -> None:
     """Serve DIR (default: the current directory) until Ctrl-C.
 
     Each option can also be given as an environment variable (--chunk-size as FILESERVE_CHUNK_SIZE, DIR as
-    FILESERVE_ROOT) or in fileserve.toml in the current directory (chunk_size = "1MiB"). The command line counts
-    first, then the environment, then the file.
+    FILESERVE_ROOT; an option whose variable has another name says so) or in fileserve.toml in the current directory
+    (chunk_size = "1MiB"). The command line counts first, then the environment, then the file.
     """
     from fileserve.greeting import greet
     from fileserve.server import run

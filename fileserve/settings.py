@@ -124,7 +124,7 @@ class Settings(BaseSettings):
         8, ge=1, description="Uploads taken at once of one client, an IPv4 address or an IPv6 /64; more are 429."
     )
     upload_expiry: float = Field(
-        86_400, gt=0, description="Seconds after its last request in which an upload through /uploads may go on."
+        86_400, gt=0, description="Seconds after its last bytes in which an upload through /uploads may go on."
     )
     upload_sessions: int = Field(
         1000, ge=1, description="Uploads begun through /uploads and not ended, in all; more are answered 429."
@@ -159,7 +159,9 @@ class Settings(BaseSettings):
         ByteSize(64 * KIB * KIB), description="Memory for the tables of archives that were read before."
     )
     checksums: int = Field(2, ge=1, le=64, description="Files hashed at once; more are answered 503.")
-    checksums_per_client: int = Field(2, ge=1, description="Files hashed at once for one address; more are 503.")
+    checksums_per_client: int = Field(
+        2, ge=1, description="Files hashed at once for one client, an IPv4 address or an IPv6 /64; more are 503."
+    )
     index: bool = Field(False, description="Hash all files in the background after the start, at low priority.")
     index_rate: Annotated[ByteSize, Field(ge=64 * KIB)] = Field(
         ByteSize(64 * KIB * KIB), description="Bytes per second that the background pass reads, at the most."
@@ -225,8 +227,12 @@ class Settings(BaseSettings):
     connections: int = Field(
         0, ge=0, description="Connections at once; more are answered 503; 0 takes what the descriptor limit allows."
     )
-    connections_per_client: int = Field(0, ge=0, description="Connections at once from one address; 0 is no limit.")
-    transfers_per_client: int = Field(0, ge=0, description="Requests answered at once for one address; 0 is no limit.")
+    connections_per_client: int = Field(
+        0, ge=0, description="Connections at once of one client, an IPv4 address or an IPv6 /64; 0 is no limit."
+    )
+    transfers_per_client: int = Field(
+        0, ge=0, description="Requests answered at once for one client, an IPv4 address or an IPv6 /64; 0 is no limit."
+    )
     log_format: Literal["auto", "human", "json"] = Field(
         "auto",
         description="How standard error is written; auto: lines for people on a terminal, JSON elsewhere.",
@@ -242,8 +248,8 @@ class Settings(BaseSettings):
     )
     trusted_proxies: Proxies = Field(
         "",
-        description="Addresses and networks whose X-Forwarded-For and X-Request-ID count, separated by commas; "
-        "unix: for --uds.",
+        description="Addresses and networks whose X-Forwarded-For, X-Forwarded-Proto and X-Request-ID count, separated "
+        "by commas; unix: for --uds.",
     )
     accel_redirect: AccelLocation = Field(
         "",
@@ -275,7 +281,7 @@ class Settings(BaseSettings):
     def to_environment(self) -> dict[str, str]:
         """Return these settings as environment variables: how they reach a worker, which is a process of its own."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
-        return {_variable(name): _as_text(value) for name, value in values.items() if value is not None}
+        return {variable(name): _as_text(value) for name, value in values.items() if value is not None}
 
 
 def load_settings(**arguments: object) -> Settings:
@@ -304,17 +310,18 @@ def option(name: str) -> str:
     return "DIR" if name == "root" else "--" + name.replace("_", "-")
 
 
-def _variable(name: str) -> str:
+def variable(name: str) -> str:
+    """Return the environment variable of the setting *name*."""
     field = Settings.model_fields.get(name)
     alias = field.validation_alias if field else None
     return alias if isinstance(alias, str) else ENVIRONMENT_PREFIX + name.upper()
 
 
 def _refuse_unknown_variables() -> None:
-    known = {_variable(name) for name in Settings.model_fields}
-    for variable in sorted(os.environ):
-        if variable.startswith(ENVIRONMENT_PREFIX) and variable not in known:
-            raise SettingsError(f"{variable}: there is no such setting{_suggest(variable, known)}")
+    known = {variable(name) for name in Settings.model_fields}
+    for given in sorted(os.environ):
+        if given.startswith(ENVIRONMENT_PREFIX) and given not in known:
+            raise SettingsError(f"{given}: there is no such setting{_suggest(given, known)}")
 
 
 _SIZES = "write a number of bytes, such as 1000000, 64KiB or 1.5GB"
@@ -327,8 +334,8 @@ def _explain(detail: ErrorDetails, arguments: Mapping[str, object]) -> str:
         return f"{CONFIGURATION_FILE}: {name}: there is no such setting{_suggest(name, set(Settings.model_fields))}"
     if name in arguments:
         source = option(name)
-    elif _variable(name) in os.environ:
-        source = _variable(name)
+    elif variable(name) in os.environ:
+        source = variable(name)
     else:
         source = f"{CONFIGURATION_FILE}: {name}"
     message = _SIZES if detail["type"].startswith("byte_size") else detail["msg"].removeprefix("Value error, ")

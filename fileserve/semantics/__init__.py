@@ -17,6 +17,8 @@ module              what it knows                                               
 ``metalink``        a file's size, digests and address as a Metalink               RFC 5854
 ``plan``            all of it together: method + fields + representation → plan    RFC 9110 §15.3, §15.4.5, §15.5
 ``offload``         which plans a proxy would answer alike that sends the file itself
+``coverage``        which bytes a client has, of all responses that it got         RFC 9110 §15.3.7
+``tus``             the fields of resumable uploads                                tus 1.0.0
 ==================  =============================================================  =========================
 
 Fields are ``Mapping[str, str]`` with lower-case names, as ``fields.combine_fields`` makes them. Choices that a standard

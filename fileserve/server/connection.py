@@ -41,7 +41,7 @@ class Connection(HttpToolsProtocol):
         self.loop = _loop or asyncio.get_running_loop()
         self.logger = _logger
         self.access_logger = _access_logger
-        self.access_log = _access_logger.hasHandlers()
+        self.access_log = config.access_log and _access_logger.hasHandlers()
         self.parser = self.new_parser()
         self.ws_protocol_class = config.ws_protocol_class
         self.root_path = config.root_path

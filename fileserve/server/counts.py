@@ -49,9 +49,9 @@ class Counts:
 
     def begin_response(self, status: int, instant: Instant) -> None:
         """Count a response that begins, and stop its *instant*'s watch: its first byte leaves with its head."""
-        instant.first_s = time.perf_counter()
+        instant.first_s = first_s = time.perf_counter()
         self.responses[status] += 1
-        self.waits.add(instant.first_s - instant.began_s)
+        self.waits.add(first_s - instant.began_s)
 
     def begin_offload(self, instant: Instant) -> None:
         """Count an answer that leaves the response to nginx, as `begin_response` does."""

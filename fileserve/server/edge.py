@@ -8,6 +8,7 @@ is shared has this one owner.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 from uvicorn.server import ServerState
@@ -48,6 +49,7 @@ class Edge:
         self.connections_by_client = Tally(limits.connections_per_client)
         self.transfers_by_client = Tally(limits.transfers_per_client)
         self.stalls = StallWatch(limits.stall_timeout_s)
+        self.prepare: Callable[[], None] = lambda: None  # called when a connection has ended
         self.leaving = asyncio.Event()
         self.draining = asyncio.Event()
         self.rests = Rests()

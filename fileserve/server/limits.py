@@ -37,11 +37,11 @@ class Limits:
     connections: int | None = None
     """Connections at once. More are answered 503."""
     connections_per_client: int | None = None
-    """Connections at once from one client address. More are answered 429. Trusted proxies are not counted."""
+    """Connections at once of one client (`clients`). More are answered 429. Trusted proxies are not counted."""
     transfers_per_client: int | None = None
-    """Requests being answered at once for one client address. More are answered 429."""
+    """Requests being answered at once for one client. More are answered 429."""
     trusted_proxies: tuple[str, ...] = ()
-    """Addresses and networks whose X-Forwarded-For is believed; ``unix:`` stands for every peer on a Unix socket."""
+    """Addresses and networks whose word is taken (`clients`); ``unix:`` stands for every peer on a Unix socket."""
     retry_after_s: int = 5
     """What Retry-After says with 503 and 429."""
 

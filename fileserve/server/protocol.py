@@ -64,9 +64,8 @@ class Protocol(Ending):
         Leans on uvicorn for ``connections``, ``client`` and ``scheme``, which `HttpToolsProtocol.connection_made` sets.
         """
         super().connection_made(transport)
-        self.wire = Wire(self.loop, transport, self.flow, tuned=self.tuned)
-        if self.zero_copy and self.scheme == "http":
-            self.wire.offer_zero_copy()
+        may_zero_copy = self.zero_copy and self.scheme == "http"
+        self.wire = Wire(self.loop, transport, self.flow, tuned=self.tuned, may_zero_copy=may_zero_copy)
         self.edge.stalls.add(self)
         peer = self.client[0] if self.client else None
         self.is_proxied = bool(self.limits.trusted_proxies) and self.edge.proxies.trust(peer)
@@ -90,6 +89,7 @@ class Protocol(Ending):
         self.wire.lose(self.edge.rests, is_answered=exchange is None)
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
+        self.edge.prepare()
 
     def on_response_complete(self) -> None:
         """Start the next request of a pipeline or the idle time; where neither is due, end or wait.

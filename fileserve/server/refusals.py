@@ -1,4 +1,4 @@
-"""What the server itself answers, without asking the application.
+"""What the server itself answers, in place of the application.
 
 One table: why a request or a connection is refused, with its status and the sentence that the client gets, as a problem
 document (RFC 9457). A refused head ends its connection, because where the next request would begin is not known any

@@ -21,12 +21,21 @@ class Wire:
     """The sending side of one connection."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, flow: FlowControl, *, tuned: bool = False
+        self,
+        loop: asyncio.AbstractEventLoop,
+        transport: asyncio.Transport,
+        flow: FlowControl,
+        *,
+        tuned: bool = False,
+        may_zero_copy: bool = False,
     ) -> None:
-        """*tuned* tells that the listener was tuned, whose connections have its options."""
+        """*tuned* tells that the listener was tuned, whose connections have its options.
+
+        Zero-copy is offered where it *may* be and the system can: elsewhere than on Linux, sendfile has other rules.
+        """
         self.transport = transport
         self.joining = JoiningTransport(loop, transport)
-        self.offers_zero_copy = False
+        self.offers_zero_copy = may_zero_copy and sockets.LINUX
         self.sender: Sender | None = None  # from the first region on
         self.responses = 0  # that were begun on this connection
         self._rest: Rest | None = None  # what was unacknowledged when the connection was lost
@@ -35,10 +44,6 @@ class Wire:
         self._sock: sockets.Socket = transport.get_extra_info("socket")
         if not tuned:
             sockets.tune(self._sock)
-
-    def offer_zero_copy(self) -> None:
-        """Let files be sent by the kernel, where the system can: elsewhere than on Linux, sendfile has other rules."""
-        self.offers_zero_copy = sockets.LINUX
 
     def sender_of_files(self) -> Sender:
         """Return the zero-copy sender. Made when first asked for: the first byte of a response does not wait for it."""

@@ -20,6 +20,7 @@ from functools import partial
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
+from fileserve.server.ahead import Ahead
 from fileserve.server.configuration import configure, raise_descriptor_limit
 from fileserve.server.edge import Edge, edge_of
 from fileserve.server.leash import Leash
@@ -99,7 +100,8 @@ class Worker(uvicorn.Server):
         loop = asyncio.get_running_loop()
         protocol = self.config.http_protocol_class
         assert issubclass(protocol, Protocol)
-        connect = partial(protocol, self.config, self.server_state, self.lifespan.state)
+        connect = Ahead(partial(protocol, self.config, self.server_state, self.lifespan.state))
+        self.edge.prepare = connect.prepare
         handshake_s = self.edge.limits.head_timeout_s if self.config.ssl else None
         self.servers = [
             await loop.create_server(

@@ -97,7 +97,7 @@ class OpenFile:
 
     def read_at_once(self, offset: int, count: int) -> bytes | None:
         """Return what `read` does without waiting; ``None`` where the bytes are not in the page cache."""
-        return disk.read_resident(self.fd, offset, count)
+        return disk.read_resident(self._descriptor.fd, offset, count)
 
     def _read_waiting(self, offset: int, count: int) -> bytes:
         """Read in a pool thread; a single read may be short (a signal, 2 GiB at once, a network file system)."""

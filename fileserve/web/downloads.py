@@ -22,7 +22,9 @@ async def download(request: NameRequest) -> ASGIApp:
     """Answer with the file's bytes as the fields ask for them; for a directory, 404 with links to its page."""
     disposition = disposition_of(request)
     try:
-        opened = await _open(request)
+        opened = await (_open_as_directory(request) if request.trailing_slash else request.site.root.open(request.name))
+    except IsDirectory:
+        raise _is_directory(request) from None
     except (NotFound, NameTooLong):
         beside = await sidecar(request)
         if beside is None:
@@ -43,14 +45,10 @@ async def download(request: NameRequest) -> ASGIApp:
     return offloaded(request, opened, transfer)
 
 
-async def _open(request: NameRequest) -> OpenFile:
-    if request.trailing_slash:
-        entry = await request.site.root.stat(request.name)
-        raise _is_directory(request) if entry.kind is Kind.DIRECTORY else NotDirectory  # "file/" is not a file's URL
-    try:
-        return await request.site.root.open(request.name)
-    except IsDirectory:
-        raise _is_directory(request) from None
+async def _open_as_directory(request: NameRequest) -> OpenFile:
+    """Raise what is to be said of a name that is written as a directory's: ``file/`` is not a file's URL."""
+    entry = await request.site.root.stat(request.name)
+    raise IsDirectory if entry.kind is Kind.DIRECTORY else NotDirectory
 
 
 def _is_directory(request: NameRequest) -> Problem:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
@@ -21,6 +21,7 @@ from fileserve.semantics.fields import combine_fields
 from fileserve.settings import Settings
 from fileserve.web.access import Action, authorize
 from fileserve.web.clients import client_of
+from fileserve.web.openapi.parts import PRIVATE, problems
 from fileserve.web.places import Places
 from fileserve.web.presence import while_present
 from fileserve.web.problems import Problem
@@ -59,18 +60,23 @@ class Arrival(BaseModel):
     request_id: str | None = Field(description="X-Request-ID.")
 
 
+def _answers(media_type: str, *statuses: str) -> dict[int | str, dict[str, Any]]:
+    refusals = PRIVATE | problems(*statuses)
+    return {200: {"content": {media_type: {}}}, **{int(status): refusal for status, refusal in refusals.items()}}
+
+
 def probing_routes(settings: Settings) -> APIRouter:
     """Return the routes of ``/check-proxy``."""
     router = APIRouter(prefix="/check-proxy", tags=["operations"])
     places = Places(AT_ONCE, OF_ONE_CLIENT, settings.retry_after, "questions about the proxy")
 
-    @router.get("/request/{path:path}")
+    @router.get("/request/{path:path}", responses=_answers("application/json"))
     async def request(request: Request) -> Arrival:
         """Tell how this request has arrived."""
         await authorize(request.scope, Action.READ)
         return _arrival(request.scope)
 
-    @router.get("/events", response_class=Response, responses={200: {"content": {"text/event-stream": {}}}})
+    @router.get("/events", response_class=Response, responses=_answers("text/event-stream", "422", "429", "503"))
     async def events(
         request: Request,
         count: Annotated[int, Query(ge=1, le=MOST_EVENTS)] = 5,
@@ -85,7 +91,7 @@ def probing_routes(settings: Settings) -> APIRouter:
             raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"The events have to come within {LONGEST_MS} ms.")
         return Streamed(SilentStream(Ticks(count, interval_ms / 1000, places.held(client_of(request.scope)))))
 
-    @router.get("/content", response_class=Response, responses={200: {"content": {"application/octet-stream": {}}}})
+    @router.get("/content", response_class=Response, responses=_answers("application/octet-stream", "429", "503"))
     async def content(request: Request) -> Response:
         """Send 64 MiB in blocks, each of which begins with the milliseconds at which it was sent, in eight digits."""
         await authorize(request.scope, Action.READ)

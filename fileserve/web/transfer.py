@@ -85,7 +85,7 @@ class Transfer:
 
     async def _send_in_view(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send what takes more than a message, for all who watch to see."""
-        await self._start(send)
+        await send({"type": "http.response.start", "status": self.plan.status, "headers": self.plan.fields})
         is_offered = ZERO_COPY in scope.get("extensions", ())
         ahead = await self._send_first_piece(send) if is_offered else 0
         progress = self.origin[0].site.tracking.progress if self.origin else None
@@ -109,7 +109,7 @@ class Transfer:
             body = await self._read()
         except StorageError as error:  # nothing is sent yet: the client can be told
             return await problem_of(error).response(scope)(scope, receive, send)
-        await self._start(send)
+        await send({"type": "http.response.start", "status": self.plan.status, "headers": self.plan.fields})
         await send({"type": "http.response.body", "body": body})
         if body and self.origin:
             self.origin[0].site.tracking.progress.note(self, self.origin)
@@ -134,9 +134,11 @@ class Transfer:
         """
         first = self.plan.segments[0]
         data = self.content.read_at_once(first.start, FIRST_PIECE) if isinstance(first, Span) else None
-        if data:
-            await self._send_bytes(send, data)
-        return len(data or b"")
+        if not data:
+            return 0
+        self._take(len(data))
+        await send({"type": "http.response.body", "body": data, "more_body": self.left > 0})
+        return len(data)
 
     async def _send_regions(self, send: Send, ahead: int) -> None:
         """Send the plan's segments but for the first *ahead* bytes."""
@@ -182,9 +184,6 @@ class Transfer:
                 raise ClientLeft
         finally:
             disconnect.cancel()
-
-    async def _start(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.plan.status, "headers": self.plan.fields})
 
     async def _parts(self) -> AsyncGenerator[bytes | FileRegion, None]:
         for segment in self.plan.segments:

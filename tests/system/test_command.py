@@ -17,6 +17,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from fileserve import Settings
+from fileserve.settings import variable
 from tests.system.clients import head, run_client
 from tests.tools import Running, clean_environment, running, serving, tool, wait_until
 
@@ -190,9 +191,18 @@ def test_help_lists_every_option_with_its_default(tmp_path: Path) -> None:
     shown = " ".join(run_fileserve("serve", "--help", folder=tmp_path).stdout.split())
     for name in Settings.model_fields.keys() - {"root"}:
         option = f"--{name.replace('_', '-')}"
-        assert re.search(rf"{option}\b.*?\[default: [^\]]+\]", shown), option
-    assert "FILESERVE_" in shown
+        told = re.search(rf"{option}\b.*?\[default: [^\]]+\]", shown)
+        assert told, option
+        if variable(name) != f"FILESERVE_{name.upper()}":  # what nobody could guess
+            assert variable(name) in told[0]
+    assert "FILESERVE_CHUNK_SIZE" in shown
     assert "fileserve.toml" in shown
+
+
+def test_help_says_of_each_option_what_kind_of_value_it_takes(tmp_path: Path) -> None:
+    shown = " ".join(run_fileserve("serve", "--help", folder=tmp_path).stdout.split())
+    for spelling in ("--port NUMBER", "--fd NUMBER", "--uds PATH", "--chunk-size SIZE", "--keep-alive SECONDS"):
+        assert f" {spelling} " in shown
 
 
 def greeted_command(server: Running, label: str) -> str:

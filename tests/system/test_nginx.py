@@ -3,7 +3,10 @@
 import hashlib
 import json
 import os
+import re
+import shlex
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,7 +15,7 @@ import pytest
 from tests.server.certificates import certificate
 from tests.system.nginx import CONFIGURATIONS, free_port, nginx
 from tests.system.samples import digest, make_sample
-from tests.tools import serving, tool
+from tests.tools import serving, stop, tool
 
 pytestmark = pytest.mark.system
 
@@ -47,6 +50,23 @@ def test_three_gibibytes_pass_in_two_parts_to_a_client_that_rests(root: Path) ->
             assert client.returncode == 0
         assert proxy.spooled() == []
     assert hashed.hexdigest() == digest(root / "sparse")
+
+
+def test_over_the_unix_socket_of_the_document_clients_are_told_apart(tmp_path: Path) -> None:
+    document = (CONFIGURATIONS.parent / "docs" / "nginx.md").read_text()
+    (command,) = re.findall(r"^\$ (fileserve serve DIR --uds .*)$", document, re.MULTILINE)
+    (path,) = re.findall(r"`server unix:(\S+);`", document)
+    assert f"--uds {path} " in command
+    uds = tmp_path / "socket"
+    words = shlex.split(command.replace("DIR", str(tmp_path)).replace(path, str(uds)))
+    process = subprocess.Popen([sys.executable, "-m", *words], stderr=subprocess.DEVNULL)
+    try:
+        with nginx("fileserve.conf", f"unix:{uds}") as proxy:
+            curl = [tool("curl"), "-sSf", "--retry", "20", proxy.url + "/check-proxy/request/"]
+            told = json.loads(subprocess.run(curl, stdout=subprocess.PIPE, check=True).stdout)
+            assert told["client"] == "127.0.0.1"
+    finally:
+        stop(process)
 
 
 def test_a_gibibyte_is_uploaded_without_being_stored_on_the_way(tmp_path: Path) -> None:

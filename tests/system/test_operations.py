@@ -31,6 +31,7 @@ HOSTILE = [
     "gpj.\u202eexe".encode(),
 ]
 SECRET = "a-token-that-nobody-may-read"
+DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "operations.md"
 
 
 @pytest.fixture
@@ -114,6 +115,8 @@ def test_the_log_of_requests_tells_what_was_answered(root: Path) -> None:
     assert fields[0]["user_agent"] == "me/1"
     assert all(0 <= one["first_byte_s"] <= one["seconds"] < PATIENCE_S for one in fields)
     assert len({one["request_id"] for one in told}) == 4
+    (told_of,) = re.findall(r"^`--access-log` adds .*?\n\n", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
+    assert fields[0].keys() <= set(re.findall(r"`(\w+)`", told_of))
     assert re.fullmatch(
         r'127\.0\.0\.1 "GET /download/plain\.txt HTTP/1\.1" 200 10 bytes in [0-9.]+ s, first after [0-9.]+ s, "me/1"',
         told[0]["message"],

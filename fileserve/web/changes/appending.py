@@ -21,9 +21,9 @@ from fileserve.web.changes.sessions import ask_where_it_is, find, is_part, need_
 from fileserve.web.problems import OtherStatus, Problem
 from fileserve.web.routes import NameRequest
 
-__all__ = ["CONTENT_TYPE", "append", "check_claims", "checked_length", "is_of_upload", "patch"]
+__all__ = ["CHECKED", "CONTENT_TYPE", "append", "check_claims", "checked_length", "is_of_upload", "patch"]
 
-_CHECKED = ("upload-checksum", "content-digest")
+CHECKED = ("upload-checksum", "content-digest")
 CONTENT_TYPE = "application/offset+octet-stream"
 
 
@@ -81,7 +81,7 @@ def is_of_upload(request: NameRequest) -> bool:
 def check_claims(request: NameRequest) -> bool:
     """Return whether the content is to be compared with a checksum or digest. Raises the ``Problem`` of what is not."""
     refuse_coding(request)
-    refuse_digests(request, "Upload-Checksum or Content-Digest tells of the content of a request.", *_CHECKED)
+    refuse_digests(request, "Upload-Checksum or Content-Digest tells of the content of a request.", *CHECKED)
     return parsed_checksum(request) is not None or bool(digests_of(request, "content-digest"))
 
 

@@ -60,6 +60,7 @@ class Question(BaseModel):
 _STREAM = {"description": "The answer.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _PROBLEMS = {
+    401: "With --private, the server wants to know who asks.",
     403: "A page of another site asked.",
     404: "There is no such folder.",
     408: "The question did not arrive in time.",

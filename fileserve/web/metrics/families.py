@@ -62,10 +62,15 @@ COUNTERS = (
     Family(
         "refusals",
         "refusals",
-        "Requests and connections that the socket edge refused, before the application was asked.",
+        "Requests and connections that the socket edge refused by itself.",
         ("status", "reason"),
     ),
-    Family("stalls", "stalled_connections", "Connections reset because the client took no byte for the stall timeout."),
+    Family(
+        "stalls",
+        "stalled_connections",
+        "Connections whose client took no byte for the stall timeout, which were reset, or sent an upload too slowly: "
+        "answered 408, or reset as well where that was not possible any more.",
+    ),
     Family(
         "broken_off", "broken_off_responses", "Responses broken off by the server: content changed, application failed."
     ),

@@ -5,7 +5,7 @@ Left out: MKCOL and MOVE, for which OpenAPI 3.1 has no place; the description of
 
 from typing import Any
 
-__all__ = ["OPERATIONS"]
+__all__ = ["OPERATIONS", "PARENTS", "PRECONDITIONS"]
 
 _PROBLEMS = {
     "400": "The path is no name, a field cannot be taken, or the content is not what its digest says.",
@@ -34,14 +34,14 @@ def _header(name: str) -> dict[str, Any]:
 
 
 _PATH = {"name": "path", "in": "path", "required": True, "schema": {"type": "string"}}
-_PARENTS = {
+PARENTS = {
     "name": "parents",
     "in": "query",
     "required": False,
     "schema": {"type": "boolean", "default": False},
     "description": "Make missing directories.",
 }
-_PRECONDITIONS = [_header(name) for name in ("If-Match", "If-None-Match", "If-Unmodified-Since")]
+PRECONDITIONS = [_header(name) for name in ("If-Match", "If-None-Match", "If-Unmodified-Since")]
 
 _FORM = {
     "type": "object",
@@ -70,7 +70,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
             "operationId": "upload",
             "summary": "Store a file, whole or not at all",
             "description": "Needs --upload, and --replace where the name is taken. If-None-Match: * creates only.",
-            "parameters": [_PATH, _PARENTS, *_PRECONDITIONS, _header("Repr-Digest"), _header("Content-Digest")],
+            "parameters": [_PATH, PARENTS, *PRECONDITIONS, _header("Repr-Digest"), _header("Content-Digest")],
             "requestBody": {
                 "required": True,
                 "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}},
@@ -103,7 +103,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
             "summary": "Delete a file or an empty directory",
             "description": "Needs --delete. MKCOL makes a directory (--upload; ?parents those on the way, too), MOVE "
             "moves to the name under /api/files/ in Destination (--move; Overwrite: F replaces nothing). RFC 4918 §9.",
-            "parameters": [_PATH, *_PRECONDITIONS],
+            "parameters": [_PATH, *PRECONDITIONS],
             "responses": {
                 "204": {"description": "Deleted."},
                 **_problems("400", "401", "403", "404", "409", "412"),

@@ -9,8 +9,10 @@ from pydantic.json_schema import models_json_schema
 from fileserve.web.files import PAGE_SIZE, DirectoryInfo, FileInfo
 from fileserve.web.openapi.events import event_paths
 from fileserve.web.openapi.parts import PATH as _PATH
+from fileserve.web.openapi.parts import PRIVATE as _PRIVATE
 from fileserve.web.openapi.parts import REFERENCE as _REFERENCE
 from fileserve.web.openapi.parts import header as _header
+from fileserve.web.openapi.parts import problem as _problem
 from fileserve.web.openapi.parts import problems as _problems
 from fileserve.web.openapi.parts import query as _query
 from fileserve.web.openapi.parts import response as _response
@@ -20,7 +22,12 @@ _PROBLEM = {
     "title": "Problem",
     "description": "A problem document, RFC 9457.",
     "type": "object",
-    "properties": {"title": {"type": "string"}, "status": {"type": "integer"}, "detail": {"type": "string"}},
+    "properties": {
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "request_id": {"type": "string", "description": "By which the server's log knows the request."},
+    },
     "required": ["title", "status", "detail"],
 }
 _MODELS = (FileInfo, DirectoryInfo, Health, Readiness)
@@ -89,6 +96,7 @@ def _bytes(tag: str, operation: str, parameters: list[dict[str, Any]], *, with_c
             "304": {"description": "The client's copy is current."},
             "412": {"description": "A precondition failed: the file is not the one that the client means."},
             **({"416": {"description": "No range is satisfiable; Content-Range tells the length."}} if content else {}),
+            **_PRIVATE,
             **_problems("400", "403", "404", *(["422"] if tag == "files" else []), "503"),
         },
     }
@@ -109,6 +117,7 @@ def _checksum() -> dict[str, Any]:
             "304": {"description": "The client's copy is current."},
             "412": {"description": "A precondition failed."},
             "416": {"description": "No range is satisfiable."},
+            **_PRIVATE,
             **_problems("400", "403", "404", "503"),
         },
     }
@@ -123,6 +132,7 @@ def _files() -> dict[str, Any]:
         "parameters": [_PATH, *_PAGE_PARAMETERS],
         "responses": {
             "200": _response("The listing or the description.", {"application/json": {"schema": schema}}),
+            **_PRIVATE,
             **_problems("400", "403", "404", "422", "503"),
         },
     }
@@ -137,6 +147,7 @@ def _browse(operation: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
         "responses": {
             "200": _response("The page.", {"text/html": {"schema": {"type": "string"}}}),
             "307": {"description": "The trailing slash was missing."},
+            **_PRIVATE,
             **_problems("400", "403", "404", "422", "503"),
         },
     }
@@ -163,7 +174,11 @@ def _metrics() -> dict[str, Any]:
         "tags": ["operations"],
         "operationId": "metrics",
         "summary": "Tell what all workers have counted, as Prometheus reads it",
-        "responses": {"200": _response("The metrics.", content), **_problems("401", "403")},
+        "responses": {
+            "200": _response("The metrics.", content),
+            **_problem("401", "The metrics need the token of --metrics-token, or the operator's."),
+            **_problem("403", "Without a token, the metrics are for this machine alone, and not through a proxy."),
+        },
     }
 
 

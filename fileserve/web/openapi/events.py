@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from fileserve.web.openapi.parts import PATH, header, problems, query, response
+from fileserve.web.openapi.parts import PATH, PRIVATE, header, problem, problems, query, response
 
 
 def event_paths() -> dict[str, Any]:
     """Return the operation of each stream, by path."""
     return {
-        "/events": _events("events", *_SEVERAL, [_TOPIC, _FROM, *_LOG, *_LAST_EVENT], _TOLD_ALL | problems("401")),
-        "/events/tail/{path}": _events("tail", *_TAIL, [PATH, _FROM, *_LAST_EVENT]),
-        "/events/checksum/{path}": _events("digesting", *_DIGESTING, [PATH, *_LAST_EVENT], _TOLD_ALL),
+        "/events": _events("events", *_SEVERAL, [_TOPIC, _FROM, *_LOG, *_LAST_EVENT], _TOLD_ALL | _ASKED),
+        "/events/tail/{path}": _events("tail", *_TAIL, [PATH, _FROM, *_LAST_EVENT], PRIVATE),
+        "/events/checksum/{path}": _events("digesting", *_DIGESTING, [PATH, *_LAST_EVENT], _TOLD_ALL | PRIVATE),
         "/events/logs": _events("logs", *_LOGS, [*_LOG, *_LAST_EVENT], problems("401")),
         "/events/transfers": _events("transfers", *_TRANSFERS, [*_LAST_EVENT], problems("401")),
     }
@@ -21,7 +21,7 @@ def _events(
     summary: str,
     description: str,
     parameters: list[dict[str, Any]],
-    responses: dict[str, Any] | None = None,
+    responses: dict[str, Any],
 ) -> dict[str, Any]:
     content = {"text/event-stream": {"schema": {"type": "string"}}}
     return {
@@ -32,7 +32,7 @@ def _events(
         "parameters": parameters,
         "responses": {
             "200": response("The events.", content),
-            **(responses or {}),
+            **responses,
             **problems("400", "403", "404", "422", "503"),
         },
     }
@@ -78,4 +78,5 @@ _LAST_EVENT = [
     header("Last-Event-ID"),
     query("last_event_id", {"type": "string"}, "The same, for a new EventSource."),
 ]
+_ASKED = problem("401", "Logs and transfers are the operator's; with --private, the server wants to know who asks.")
 _TOLD_ALL = {"204": {"description": "The id is that of done: nothing is left to be told."}}

@@ -30,14 +30,22 @@ def response(description: str, content: dict[str, Any] | None) -> dict[str, Any]
 
 def problems(*statuses: str) -> dict[str, Any]:
     """Return the answers that are problem documents, by status."""
-    return {status: {"description": _PROBLEMS[status], "content": _PROBLEM_CONTENT} for status in statuses}
+    return {name: answer for status in statuses for name, answer in problem(status, _PROBLEMS[status]).items()}
 
 
+def problem(status: str, description: str) -> dict[str, Any]:
+    """Return one such answer, with a *description* of its own."""
+    return {status: {"description": description, "content": _PROBLEM_CONTENT}}
+
+
+#: What each route that tells of the files answers to who may not read them.
+PRIVATE = problem("401", "With --private, the server wants to know who asks.")
 _PROBLEMS = {
     "400": "The path is no name, or a pattern is none.",
     "401": "This is for the operator; WWW-Authenticate says that a bearer token is wanted.",
     "403": "The name is not a regular file, or may not be read; or the directory has too many members for an archive.",
     "404": "There is no such name, or it is not of the kind asked for.",
     "422": "A parameter cannot be used.",
+    "429": "This client asks for too much at once; try again after Retry-After seconds.",
     "503": "The server is out of some resource, or about to end; try again after Retry-After seconds.",
 }

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from fileserve.web.openapi.changes import PARENTS, PRECONDITIONS
+
 __all__ = ["UPLOADS"]
 
 _PROBLEMS = {
@@ -14,8 +16,9 @@ _PROBLEMS = {
     "412": "Another version of the protocol, or a precondition failed.",
     "413": "The file is larger than the server takes, or there is more of it than was said.",
     "415": "The content has another type than application/offset+octet-stream.",
-    "423": "Somebody else writes to it just now.",
-    "429": "This client has too many uploads.",
+    "422": "A parameter cannot be used.",
+    "423": "Somebody else writes to it just now, or to a part of it.",
+    "429": "This client has too many uploads, or as many are begun as the server takes (--upload-sessions).",
     "460": "The content is not what its checksum says; none of it is kept.",
     "503": "The server takes too many uploads at once.",
     "507": "There is no space left for it.",
@@ -48,16 +51,18 @@ UPLOADS: dict[str, dict[str, Any]] = {
             "operationId": "upload_begin",
             "summary": "Begin an upload that may take several requests, or put parts together",
             "description": "Needs --upload. Upload-Metadata has the filename, and may have a dir. Preconditions are "
-            "those of PUT, and hold when the file gets its name, too. ?parents makes missing directories.",
+            "those of PUT, and hold when the file gets its name, too.",
             "parameters": [
                 _SPOKEN,
                 *map(_header, ("Upload-Length", "Upload-Defer-Length", "Upload-Metadata", "Upload-Concat")),
-                *map(_header, ("Upload-Checksum", "If-Match", "If-None-Match")),
+                *map(_header, ("Upload-Checksum", "Content-Digest")),
+                *PRECONDITIONS,
+                PARENTS,
             ],
             "requestBody": {"required": False, "content": _BYTES},
             "responses": {
                 "201": {"description": "Location is where the bytes go; Content-Location the file, where it is whole."},
-                **_problems("400", "401", "403", "404", "408", "409", "412", "413", "415", "429", "460", "503", "507"),
+                **_problems(*_PROBLEMS),
             },
         },
     },
@@ -69,7 +74,7 @@ UPLOADS: dict[str, dict[str, Any]] = {
             "parameters": [_ID, _SPOKEN],
             "responses": {
                 "200": {"description": "Upload-Offset, and Upload-Length where it is known."},
-                **_problems("401", "403", "404", "409", "412", "423"),
+                **_problems("401", "403", "404", "409", "412", "423", "429", "503", "507"),
             },
         },
         "patch": {
@@ -80,12 +85,12 @@ UPLOADS: dict[str, dict[str, Any]] = {
                 _ID,
                 _SPOKEN,
                 _header("Upload-Offset", required=True),
-                *map(_header, ("Upload-Checksum", "Upload-Length")),
+                *map(_header, ("Upload-Checksum", "Content-Digest", "Upload-Length")),
             ],
             "requestBody": {"required": True, "content": _BYTES},
             "responses": {
                 "204": {"description": "Upload-Offset; Content-Location and ETag once it is whole."},
-                **_problems(*_PROBLEMS),
+                **_problems(*(status for status in _PROBLEMS if status != "422")),
             },
         },
         "delete": {
@@ -93,7 +98,10 @@ UPLOADS: dict[str, dict[str, Any]] = {
             "operationId": "upload_terminate",
             "summary": "End an upload and delete what is there of it",
             "parameters": [_ID, _SPOKEN],
-            "responses": {"204": {"description": "Ended."}, **_problems("401", "403", "404", "412", "423")},
+            "responses": {
+                "204": {"description": "Ended."},
+                **_problems("401", "403", "404", "412", "423", "429", "503"),
+            },
         },
     },
 }
