@@ -21,8 +21,8 @@ from fileserve.web.access import Action
 from fileserve.web.archives import archive, archive_of_root
 from fileserve.web.changes.changing import delete, make_directory, move
 from fileserve.web.changes.forms import post
+from fileserve.web.changes.putting import put
 from fileserve.web.changes.resumable import METHODS, resumable
-from fileserve.web.changes.uploads import put
 from fileserve.web.chat.questions import chat_routes
 from fileserve.web.digests.checksums import checksum
 from fileserve.web.downloads import download

@@ -15,7 +15,7 @@ from fileserve.web.problems import Problem
 from fileserve.web.readiness import OK
 from fileserve.web.site import site_of
 
-__all__ = ["Health", "Readiness", "router"]
+__all__ = ["Health", "ReadinessDocument", "router"]
 
 router = APIRouter(tags=["operations"])
 LEAVING = "The server is about to end, and finishes what is under way; send new clients to another one."
@@ -27,7 +27,7 @@ class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
 
-class Readiness(BaseModel):
+class ReadinessDocument(BaseModel):
     """The server can do its work; each check says ``ok``."""
 
     status: Literal["ok"] = "ok"

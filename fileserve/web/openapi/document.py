@@ -16,7 +16,7 @@ from fileserve.web.openapi.parts import problem as _problem
 from fileserve.web.openapi.parts import problems as _problems
 from fileserve.web.openapi.parts import query as _query
 from fileserve.web.openapi.parts import response as _response
-from fileserve.web.operations import Health, Readiness
+from fileserve.web.operations import Health, ReadinessDocument
 
 _PROBLEM = {
     "title": "Problem",
@@ -30,7 +30,7 @@ _PROBLEM = {
     },
     "required": ["title", "status", "detail"],
 }
-_MODELS = (FileInfo, DirectoryInfo, Health, Readiness)
+_MODELS = (FileInfo, DirectoryInfo, Health, ReadinessDocument)
 
 
 def describe_routes(app: FastAPI, changes: Mapping[str, Mapping[str, Any]]) -> None:
@@ -65,7 +65,7 @@ def _paths() -> dict[str, Any]:
         "/browse/{path}/": _browse("browse", [_PATH]),
         "/live": _live(),
         "/healthz": _health("healthz", "Tell that the process answers", "Health"),
-        "/readyz": _health("readyz", "Tell whether to send new clients here", "Readiness", "503"),
+        "/readyz": _health("readyz", "Tell whether to send new clients here", "ReadinessDocument", "503"),
         "/metrics": _metrics(),
     }
     heads = {path: operation | {"operationId": operation["operationId"] + "_head"} for path, operation in paths.items()}
