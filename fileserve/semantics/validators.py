@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
-__all__ = ["EntityTag", "format_http_date", "parse_entity_tag", "parse_entity_tags", "parse_http_date"]
+__all__ = ["EntityTag", "format_http_date", "moment_of", "parse_entity_tag", "parse_entity_tags", "parse_http_date"]
 
 # RFC 9110 §8.8.3: etagc = "!" / %x23-7E / obs-text; fields are decoded as Latin-1, so obs-text is 80-FF.
 _ETAGC = r"[\x21\x23-\x7e\x80-\xff]"
@@ -127,12 +127,13 @@ def format_http_date(seconds: int) -> str:
     >>> format_http_date(0)
     'Thu, 01 Jan 1970 00:00:00 GMT'
     """
-    moment = _moment(seconds)
+    moment = moment_of(seconds)
     day, month = _DAYS[moment.weekday()][:3], _MONTHS[moment.month - 1]
     return f"{day}, {moment.day:02} {month} {moment.year:04} {moment.hour:02}:{moment.minute:02}:{moment.second:02} GMT"
 
 
-def _moment(seconds: int) -> datetime:
+def moment_of(seconds: int) -> datetime:
+    """Return the instant *seconds* after 1970 in UTC, or the nearest of the years 1 to 9999, which dates can tell."""
     return _EPOCH + timedelta(seconds=min(max(seconds, _FIRST_SECOND), _LAST_SECOND))
 
 
@@ -141,7 +142,7 @@ def _year_near(now_s: int, two_digits: int, rest: tuple[int, int, int, int, int]
 
     *rest* is month, day, hour, minute and second. Counted in calendar years, as §5.6.7 words it.
     """
-    now = _moment(now_s)
+    now = moment_of(now_s)
     farthest = now.year + 50
     year = farthest - (farthest - two_digits) % 100
     if year == farthest and rest > (now.month, now.day, now.hour, now.minute, now.second):

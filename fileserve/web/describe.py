@@ -1,11 +1,12 @@
-"""The bridge from what ``stat`` knows to what HTTP says of a file: validators, media type, name."""
+"""From what ``stat`` knows of a file to what is said of it: in HTTP (validators, media type, name) and to people."""
 
 import mimetypes
+from datetime import datetime
 from functools import lru_cache
 from typing import Literal
 
 from fileserve.semantics.representation import Representation
-from fileserve.semantics.validators import EntityTag
+from fileserve.semantics.validators import EntityTag, moment_of
 from fileserve.settings import Settings
 from fileserve.storage.names import Name
 from fileserve.storage.reader import FileStatus, OpenFile
@@ -71,3 +72,23 @@ def media_type(file_name: bytes) -> str:
     if guessed is None:
         return "application/octet-stream"
     return guessed + "; charset=utf-8" if guessed.startswith("text/") else guessed
+
+
+def modified(mtime_ns: int) -> datetime:
+    """Return a modification time in UTC, to the second."""
+    return moment_of(mtime_ns // NS_PER_S)
+
+
+def readable_size(size: int) -> str:
+    """Return *size* bytes in binary units, with three figures at the most.
+
+    >>> readable_size(999), readable_size(1536), readable_size(8 * 2**30)
+    ('999 B', '1.5 KiB', '8 GiB')
+    """
+    amount, unit = float(size), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
+        if amount < 1000 or unit == "PiB":
+            break
+        amount /= 1024
+    figures = f"{amount:.0f}" if amount >= 100 or unit == "B" else f"{amount:.1f}".removesuffix(".0")
+    return f"{figures} {unit}"

@@ -1,6 +1,6 @@
 """``GET /api/files/{path}``: a directory's listing in pages, or what is known of one file, as JSON."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Literal
 from urllib.parse import urlencode
@@ -12,14 +12,12 @@ from starlette.types import ASGIApp
 from fileserve.storage.errors import NotDirectory
 from fileserve.storage.listing import Entry, Kind, Listing, SortKey
 from fileserve.storage.names import display_name
-from fileserve.web.describe import NS_PER_S, describe, media_type
+from fileserve.web.describe import describe, media_type, modified
 from fileserve.web.problems import Problem
 from fileserve.web.routes import NameRequest
 from fileserve.web.site import href
 
 PAGE_SIZE = 1000  # names on one page of a listing
-EARLIEST_S = -62_135_596_800  # the first second of the year 1, where datetime begins
-LATEST_S = 253_402_300_799  # the last second of the year 9999, where datetime ends
 
 
 class FileInfo(BaseModel):
@@ -95,11 +93,6 @@ def next_page(request: NameRequest, route: str, query: PageQuery, listing: Listi
     """Return the URL of the page after *listing*, ``None`` on the last one."""
     following = listing.offset + query.limit
     return page_url(request, route, query, following) if following < listing.total else None
-
-
-def modified(mtime_ns: int) -> datetime:
-    """Return a modification time in UTC, kept within the years that ``datetime`` knows."""
-    return datetime.fromtimestamp(min(max(mtime_ns // NS_PER_S, EARLIEST_S), LATEST_S), UTC)
 
 
 def _directory_info(request: NameRequest, query: PageQuery, listing: Listing) -> DirectoryInfo:

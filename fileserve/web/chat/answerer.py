@@ -21,8 +21,8 @@ from fileserve.storage.names import Name, display_name
 from fileserve.storage.reader import FileStatus
 from fileserve.storage.walk import files_beneath
 from fileserve.web.chat.answering import AnswerFailed
-from fileserve.web.files import PAGE_SIZE, modified
-from fileserve.web.pages.browse import readable_size
+from fileserve.web.describe import modified, readable_size
+from fileserve.web.files import PAGE_SIZE
 from fileserve.web.problems import problem_of
 from fileserve.web.site import Site, href, origin, site_of
 

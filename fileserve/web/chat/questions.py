@@ -27,7 +27,7 @@ from fileserve.storage.names import Name, display_name
 from fileserve.web.access import Action, authorize, refuse_cross_site
 from fileserve.web.chat.answerer import answer
 from fileserve.web.chat.answering import Answer
-from fileserve.web.files import modified
+from fileserve.web.describe import modified
 from fileserve.web.places import Places
 from fileserve.web.problems import Problem, problem_of
 from fileserve.web.site import href, origin, site_of

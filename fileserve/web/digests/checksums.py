@@ -16,10 +16,9 @@ from fileserve.storage.computation import Computation
 from fileserve.storage.errors import Busy, IsDirectory, NotFound, StorageError
 from fileserve.storage.reader import OpenFile
 from fileserve.web.delivery import deliver_text
-from fileserve.web.describe import NS_PER_S, filename_of
+from fileserve.web.describe import NS_PER_S, filename_of, readable_size
 from fileserve.web.digests.sidecars import PLAIN
 from fileserve.web.digests.sums import SUMS, sums
-from fileserve.web.pages.browse import readable_size
 from fileserve.web.presence import disconnected
 from fileserve.web.problems import Problem, problem_of
 from fileserve.web.routes import NameRequest

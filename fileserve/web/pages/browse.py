@@ -15,8 +15,8 @@ from fileserve.storage.archives.archive import Format
 from fileserve.storage.errors import NotDirectory, NotFound
 from fileserve.storage.listing import Entry, Kind, Listing, SortKey
 from fileserve.storage.names import display_name
-from fileserve.web.describe import media_type
-from fileserve.web.files import PageQuery, list_page, modified, next_page, page_url
+from fileserve.web.describe import media_type, modified, readable_size
+from fileserve.web.files import PageQuery, list_page, next_page, page_url
 from fileserve.web.pages.assets import modules
 from fileserve.web.pages.offering import Offer, offer, places, sign_in_href
 from fileserve.web.problems import Problem
@@ -89,21 +89,6 @@ async def browse(request: NameRequest) -> ASGIApp:
     offered = await offer(request)
     fields = FIELDS if offered is None else FIELDS | {"content-security-policy": ACTIVE}
     return HTMLResponse(_render(request, query, listing, offered), headers=fields)
-
-
-def readable_size(size: int) -> str:
-    """Return *size* bytes in binary units, with three figures at the most.
-
-    >>> readable_size(999), readable_size(1536), readable_size(8 * 2**30)
-    ('999 B', '1.5 KiB', '8 GiB')
-    """
-    amount, unit = float(size), "B"
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
-        if amount < 1000 or unit == "PiB":
-            break
-        amount /= 1024
-    figures = f"{amount:.0f}" if amount >= 100 or unit == "B" else f"{amount:.1f}".removesuffix(".0")
-    return f"{figures} {unit}"
 
 
 def _render(request: NameRequest, query: PageQuery, listing: Listing, offered: Offer | None) -> str:
