@@ -5,7 +5,7 @@ From the response to those who watch:
 - ``live``, ``account``   one response under way, and how much of it is with its client
 - ``pieces``      what one client has taken, in one response or in several
 - ``progress``, ``counts``   the responses of one worker, and how they ended
-- ``tracking``, ``topics``   what a worker tells the others, and hears from them, and under which topics
+- ``tracking``, ``topics``, ``rows``   what a worker tells the others, and hears from them; under which topics; as rows
 - ``keeping``     the one worker that folds all pieces
 - ``ledger``, ``logical``   the fold, and one logical transfer
 - ``offloaded``, ``nginx_log``, ``unheard``   what nginx sends, how its log tells of that, and from when on to read it

@@ -20,9 +20,10 @@ from contextlib import suppress
 from fileserve.storage.errors import Unreadable
 from fileserve.web.transfers.ledger import Ledger
 from fileserve.web.transfers.logical import Outcome
-from fileserve.web.transfers.offloaded import LogLine, Offloaded, read_offload
-from fileserve.web.transfers.pieces import Others, Piece, read_piece
-from fileserve.web.transfers.telling import Show, Showing, subject_in, told_of_end
+from fileserve.web.transfers.offloaded import LogLine, Offload, Offloaded
+from fileserve.web.transfers.pieces import Others, Piece, Subject
+from fileserve.web.transfers.rows import ALL, Taken, Told, read_rows
+from fileserve.web.transfers.telling import Show, Showing, told_of_end
 from fileserve.web.transfers.topics import ENDED, LOGGED, OFFLOADED, PIECES
 from fileserve.web.workers.bus import Bus, Row, RowsForgotten
 from fileserve.web.workers.subscriptions import Subscription
@@ -32,7 +33,6 @@ __all__ = ["Keeper"]
 ELECTION_S = 0.5
 RETRY_S = 1.0
 READ = 500
-ALL = 1_000_000
 LINES = 1000  # rows of lines that are looked through in taking over
 
 log = logging.getLogger("fileserve.transfers")
@@ -106,8 +106,8 @@ class Keeper:
         with self._bus.subscribe(PIECES, OFFLOADED, LOGGED) as news:
             logged = await self._begin()
             self._elected.set_result(news)
-            for row in logged:  # nobody may have heard them; what is known already nobody waits for
-                self._take(row)
+            for row, told in read_rows(logged):  # nobody may have heard them; what is known already nobody waits for
+                self._take(row, told)
             while True:
                 try:
                     await self._keep()
@@ -127,21 +127,17 @@ class Keeper:
     async def _begin(self) -> Sequence[Row]:
         """Fold what is kept; return the lines of nginx's log that are among it."""
         try:
-            offloaded = await self._bus.last(OFFLOADED, ALL)
+            rows = [*await self._bus.last(OFFLOADED, ALL)]
             logged = await self._bus.last(LOGGED, LINES)
-            rows = [*await self._bus.last(PIECES, ALL), *await self._bus.last(ENDED, ALL)]
+            rows += [*await self._bus.last(PIECES, ALL), *await self._bus.last(ENDED, ALL)]
             await self._bus.after(0, (ENDED,), 1)
         except RowsForgotten as forgotten:  # whether what began before has ended is not known any more
             self._row = forgotten.row
-            offloaded = [row for row in offloaded if row.id > forgotten.row]
+            rows = [row for row in rows if row.topic != OFFLOADED or row.id > forgotten.row]
         except Unreadable:
             return ()
-        for row in sorted((*rows, *offloaded), key=lambda row: row.id):
-            if row.topic != ENDED:
-                self._take(row)
-            elif (subject := subject_in(row.data)) is not None:
-                self._ledger.close(subject)
-                self._offloaded.forget_all_of(subject)
+        for row, told in read_rows(rows):
+            self._take(row, told)
         self._report_offloaded()
         return logged
 
@@ -156,25 +152,28 @@ class Keeper:
             except Unreadable:  # the bus says so in the log
                 await asyncio.sleep(RETRY_S)
                 continue
-            for row in rows:
-                self._take(row)
+            for row, told in read_rows(rows):
+                self._take(row, told)
             if any(row.topic == OFFLOADED for row in rows):
                 self._report_offloaded()
             if len(rows) < READ:
                 return
 
-    def _take(self, row: Row) -> None:
-        self._row = max(self._row, row.id)
-        with suppress(ValueError, TypeError):  # of another version
-            values = json.loads(row.data)
-            if row.topic == OFFLOADED:
-                offload = read_offload(values)
-                ended = self._offloaded.add(offload) if offload is not None else None
-                self._end_offloaded([ended] if ended is not None else [])
-            elif row.topic == LOGGED:
-                self.hear([LogLine(*line) for line in values])
-            elif self._news is None or values.get("kept") != self._worker:
-                self._fold(read_piece(values))
+    def _take(self, row: Row, told: Told | None) -> None:
+        if row.topic != ENDED:
+            self._row = max(self._row, row.id)
+        with suppress(ValueError, TypeError):  # of another version, where only the fold shows that
+            match told:
+                case Offload():
+                    ended = self._offloaded.add(told)
+                    self._end_offloaded([ended] if ended is not None else [])
+                case Taken(piece, kept_by) if self._news is None or kept_by != self._worker:
+                    self._fold(piece)
+                case tuple():
+                    self.hear(told)
+                case Subject():
+                    self._ledger.close(told)
+                    self._offloaded.forget_all_of(told)
 
     def _end_offloaded(self, pieces: Sequence[Piece]) -> None:
         if pieces and not self.take(pieces):
@@ -184,12 +183,12 @@ class Keeper:
     def _report_offloaded(self) -> None:
         self._ledger.report(OFFLOADED, self._offloaded, math.inf)
 
-    def _fold(self, piece: Piece | Others | None) -> None:
+    def _fold(self, piece: Piece | Others) -> None:
         if isinstance(piece, Piece):
             self._offloaded.forget(piece)
             self._now_s()
             self._ledger.take(piece)
-        elif piece is not None:
+        else:
             log.info("%d more responses with %d bytes, too many at once", piece.count, piece.sent)
 
     def _tell_ended(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from fileserve.web.transfers.logical import LogicalTransfer, Outcome, State
 from fileserve.web.transfers.pieces import Subject
 
-__all__ = ["Show", "Showing", "subject_in", "told_of", "told_of_end"]
+__all__ = ["Show", "Showing", "read_subject", "told_of", "told_of_end"]
 
 PACE_S = 0.25
 WATCH_S = 3.0  # who watches says so more often than this
@@ -89,12 +89,11 @@ def told_of_end(transfer: LogicalTransfer, outcome: Outcome) -> dict[str, Any]:
     return told | also
 
 
-def subject_in(text: str) -> Subject | None:
-    """Return the subject of what ``told_of_end`` told as JSON; ``None``: it was another version."""
+def read_subject(values: Any) -> Subject | None:
+    """Return the subject of what ``told_of_end`` made *values* of; ``None``: it was another version."""
     try:
-        told = json.loads(text)
-        return Subject(told["client"], told["route"], told["path"], told["etag"], told["length"])
-    except (json.JSONDecodeError, KeyError, TypeError):
+        return Subject(values["client"], values["route"], values["path"], values["etag"], values["length"])
+    except (KeyError, TypeError):
         return None
 
 

@@ -271,7 +271,7 @@ async def test_what_was_heard_for_one_who_died_is_not_lost(start: Callable[..., 
     old, new = start(None), start()
     id = offload(new)
     await under_way(new, 1)
-    old[1].keeper._take = lambda row: None  # type: ignore[method-assign]
+    old[1].keeper._take = lambda row, told: None  # type: ignore[method-assign]
     write(log, id)
     async with asyncio.timeout(PATIENCE_S):
         while not await new[0].last(topics.LOGGED, 1):  # noqa: ASYNC110  the row is what is waited for
