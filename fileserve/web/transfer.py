@@ -16,7 +16,6 @@ import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import TypeAlias
 
 from starlette.types import Receive, Scope, Send
 
@@ -42,9 +41,6 @@ STRETCH = 1024 * 1024  # after so many bytes the size of chunks is thought over
 QUICK_S = 0.02  # a stretch that takes no longer was sent without much waiting
 
 
-Origin: TypeAlias = tuple[NameRequest, str]  # who asked, and by which route
-
-
 class Transfer:
     """Sends one planned response. Owns the open content from its making on: whoever makes a transfer calls it."""
 
@@ -55,12 +51,13 @@ class Transfer:
         chunk_size: int,
         *,
         is_prompt: bool = True,
-        origin: Origin | None = None,
+        origin: tuple[NameRequest, str] | None = None,
     ) -> None:
         """*is_prompt* tells that small content comes at once.
 
         Where it may have to be computed, the head goes first: a client that has closed its side is only found out to be
-        gone when something is sent to it. With an *origin* the transfer shows in its site's `Progress`.
+        gone when something is sent to it. With an *origin*, who asked and by which route, the transfer shows in its
+        site's `Progress`.
         """
         self.origin = origin
         self.is_prompt = is_prompt
