@@ -30,6 +30,11 @@ class Algorithm(Enum):
         """Bytes of a digest."""
         return int(self.value.removeprefix("sha-")) // 8
 
+    @property
+    def hashlib_name(self) -> str:
+        """What Python's hashlib calls it."""
+        return self.value.replace("-", "")
+
 
 # RFC 9651 §3.3: a bare item is a number, string, token, byte sequence, boolean, date or display string.
 _BARE_ITEM = (

@@ -11,9 +11,9 @@ Leaves out: mirrors, signatures, and everything that says who published the file
 import re
 from collections.abc import Sequence
 
-__all__ = ["MEDIA_TYPE", "metalink"]
+__all__ = ["METALINK", "metalink"]
 
-MEDIA_TYPE = "application/metalink4+xml"  # RFC 5854 §7.2
+METALINK = "application/metalink4+xml"  # RFC 5854 §7.2
 
 # XML 1.0 §2.2 has no way to write most of these, not even as a reference. Tab, line feed, carriage return and delete it
 # can hold, but aria2 reads no document with a control character in a name.

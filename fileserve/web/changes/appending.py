@@ -91,7 +91,7 @@ async def _verify(request: NameRequest, staged: ResumedFile) -> None:
     if checksum is not None and not await staged.verify(checksum.algorithm, checksum.digest):
         raise Problem(OtherStatus.CHECKSUM_MISMATCH, "The content is not what its checksum says; none is kept.")
     for algorithm, digest in digests_of(request, "content-digest").items():
-        if not await staged.verify(algorithm.value.replace("-", ""), digest):
+        if not await staged.verify(algorithm.hashlib_name, digest):
             raise mismatch("none is kept")
 
 

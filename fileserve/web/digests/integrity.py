@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from fileserve.semantics import digest
 from fileserve.semantics.digest import Algorithm
+from fileserve.semantics.metalink import METALINK
 from fileserve.storage.errors import Busy, ContentChanged
 from fileserve.storage.index import Digests
 from fileserve.storage.known import UNKNOWN
@@ -59,7 +60,7 @@ async def add_content_digest(request: NameRequest, transfer: Transfer) -> None:
     plan = transfer.plan
     if not wanted or not 0 < plan.content_length <= CONTENT_DIGEST:
         return
-    hashed = hashlib.new(wanted[0].value.replace("-", ""))
+    hashed = hashlib.new(wanted[0].hashlib_name)
     try:
         for segment in plan.segments:
             if isinstance(segment, bytes):
@@ -101,6 +102,4 @@ def _by_algorithm(digests: Digests | None) -> Mapping[Algorithm, bytes]:
 @lru_cache(maxsize=1024)
 def _metalink_link(component: bytes) -> tuple[bytes, bytes]:
     """Return the Link to the Metalink beside the file *component*, relative to it. RFC 8288, RFC 6249 §1."""
-    return b"link", f'<{quote_name((component,))}.meta4>; rel="describedby"; type="application/metalink4+xml"'.encode(
-        "ascii"
-    )
+    return b"link", f'<{quote_name((component,))}.meta4>; rel="describedby"; type="{METALINK}"'.encode("ascii")

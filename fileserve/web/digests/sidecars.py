@@ -9,7 +9,7 @@ from http import HTTPStatus
 from starlette.types import ASGIApp
 
 from fileserve.semantics.digest import checksum_line
-from fileserve.semantics.metalink import metalink
+from fileserve.semantics.metalink import METALINK, metalink
 from fileserve.storage.errors import IsDirectory, NotFound
 from fileserve.storage.names import Name
 from fileserve.storage.reader import FileStatus, OpenFile
@@ -20,7 +20,6 @@ from fileserve.web.routes import NameRequest
 from fileserve.web.site import href, origin
 
 PLAIN = "text/plain; charset=utf-8"
-METALINK = "application/metalink4+xml"
 _HASHED_PER_S = 256 * 1024 * 1024  # bytes, about: what Retry-After is reckoned from
 _LONGEST_WAIT_S = 60
 

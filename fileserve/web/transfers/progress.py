@@ -73,11 +73,6 @@ class Progress:
         self._has_told = False  # that anything is under way
 
     @property
-    def is_at_rest(self) -> bool:
-        """Whether nothing is under way or to be told, and nothing runs."""
-        return self._timer is None
-
-    @property
     def live(self) -> int:
         """How many responses are under way."""
         return len(self._live)

@@ -81,7 +81,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def rest(one: Progress) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while not one.is_at_rest:  # noqa: ASYNC110  it tells nobody
+        while one._timer is not None:  # noqa: ASYNC110  it tells nobody
             await asyncio.sleep(0)
 
 
@@ -158,7 +158,7 @@ def test_a_client_without_an_address_and_a_name_without_components_are_told_too(
 async def test_small_answers_are_told_in_the_next_turn_and_then_nothing_runs() -> None:
     teller, asked = Told(), Asked(told())
     one = Progress(teller, "worker")
-    assert one.is_at_rest
+    assert one._timer is None
     for _ in range(3):
         one.note(sent_of(asked), asked.origin)
     await rest(one)

@@ -197,7 +197,7 @@ async def test_an_answer_without_content_of_a_file_is_no_transfer(
         assert (await client.request(method, path, fields)).status == status
         await client.get("/download/digits.txt")
         assert (await told(subscriber, "finished"))["path"] == "digits.txt"
-        assert client.state["site"].tracking.progress.is_at_rest
+        assert client.state["site"].tracking.progress._timer is None
         assert not subscriber.waiting
 
 
