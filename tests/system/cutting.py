@@ -6,16 +6,13 @@ all, it resets every connection and is away for a moment, or holds what goes up 
 
 import socket
 import socketserver
-import struct
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
-READ_SIZE = 256 * 1024
-WAIT_S = 30
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER of no time: closing drops what is unsent and sends RST
+from tests.system.forwarding import READ_SIZE, RESET_ON_CLOSE, WAIT_S, Forwarder, address_of, forwarding, shut_down
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +78,18 @@ class Network:
             for end in self._open:
                 _reset(end)
 
+    def break_off(self) -> None:
+        """Let go what is held, and break all off."""
+        self.release()
+        self.cut()
+
 
 class _Connection(socketserver.BaseRequestHandler):
-    server: "_Server"
+    server: Forwarder[Network]
     request: socket.socket
 
     def handle(self) -> None:
-        network = self.server.network
+        network = self.server.owner
         with socket.create_connection(network.target, timeout=WAIT_S) as upstream:
             upstream.settimeout(None)
             if not network.begin(self.request, upstream):
@@ -106,38 +108,15 @@ class _Connection(socketserver.BaseRequestHandler):
                 passed(len(data))
                 sink.sendall(data)
         for end in (source, sink):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-
-class _Server(socketserver.ThreadingTCPServer):
-    daemon_threads = False
-    request_queue_size = 64
-
-    def __init__(self, network: Network) -> None:
-        super().__init__(("127.0.0.1", 0), _Connection)
-        self.network = network
+            shut_down(end)
 
 
 def _reset(end: socket.socket) -> None:
     with suppress(OSError):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-        end.shutdown(socket.SHUT_RDWR)
+    shut_down(end)
 
 
-@contextmanager
-def cutting(url: str, *breaks: Break) -> Iterator[Network]:
+def cutting(url: str, *breaks: Break) -> AbstractContextManager[Network]:
     """Be the network between a client and the server at *url* for the length of the block."""
-    host, _, port = url.rpartition("//")[2].partition("/")[0].rpartition(":")
-    network = Network((host, int(port)), breaks)
-    with _Server(network) as server:
-        network.url = url.replace(f":{port}", f":{server.server_address[1]}")
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield network
-        finally:
-            network.release()
-            server.shutdown()
-            thread.join()
-            network.cut()
+    return forwarding(url, _Connection, Network(address_of(url), breaks))

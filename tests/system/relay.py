@@ -14,20 +14,16 @@ Left out: pipelining, and requests with content. None of the clients that come h
 
 import socket
 import socketserver
-import struct
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from enum import Enum
 
+from tests.system.forwarding import READ_SIZE, RESET_ON_CLOSE, WAIT_S, Forwarder, address_of, forwarding, shut_down
 from tests.tools import wait_until
 
-READ_SIZE = 256 * 1024
 HEAD_END = b"\r\n\r\n"
-WAIT_S = 30
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER of no time: closing drops what is unsent and sends RST
 
 
 class Cut(Enum):
@@ -69,6 +65,7 @@ class Relay:
         self.requests: list[Request] = []
         self.held = 0
         self.released = threading.Event()
+        self.open_sockets: set[socket.socket] = set()
         self._faults = deque(faults)
         self._lock = threading.Lock()
 
@@ -96,6 +93,12 @@ class Relay:
         """Let what is held go on."""
         self.released.set()
 
+    def break_off(self) -> None:
+        """Let go what is held, and break all off."""
+        self.release()
+        for end in tuple(self.open_sockets):
+            shut_down(end)
+
     def take_fault(self, request: Request) -> Fault | None:
         """Record *request*, and return the fault that its answer gets."""
         with self._lock:
@@ -103,20 +106,10 @@ class Relay:
             return self._faults.popleft() if request.is_download and self._faults else None
 
 
-class _Server(socketserver.ThreadingTCPServer):
-    daemon_threads = False
-    request_queue_size = 64
-
-    def __init__(self, relay: Relay) -> None:
-        super().__init__(("127.0.0.1", 0), _Connection)
-        self.relay = relay
-        self.open_sockets: set[socket.socket] = set()
-
-
 class _Connection(socketserver.BaseRequestHandler):
     """One client's connection and its counterpart to the server: this thread carries answers, another one requests."""
 
-    server: _Server
+    server: Forwarder[Relay]
     request: socket.socket
 
     def setup(self) -> None:
@@ -124,21 +117,21 @@ class _Connection(socketserver.BaseRequestHandler):
         self.head = b""
         self.content_left = 0
         self.is_reset = False
-        self.upstream = socket.create_connection(self.server.relay.target, timeout=WAIT_S)
+        self.upstream = socket.create_connection(self.server.owner.target, timeout=WAIT_S)
         self.upstream.settimeout(None)
-        self.server.open_sockets |= {self.request, self.upstream}
+        self.server.owner.open_sockets |= {self.request, self.upstream}
 
     def handle(self) -> None:
         upward = threading.Thread(target=self._carry_requests)
         upward.start()
         with suppress(OSError):
             self._carry_answers()
-        _shut_down(self.upstream)
-        _shut_down(self.request, socket.SHUT_RD if self.is_reset else socket.SHUT_RDWR)
+        shut_down(self.upstream)
+        shut_down(self.request, socket.SHUT_RD if self.is_reset else socket.SHUT_RDWR)
         upward.join()
 
     def finish(self) -> None:
-        self.server.open_sockets -= {self.request, self.upstream}
+        self.server.owner.open_sockets -= {self.request, self.upstream}
         self.upstream.close()
         self.request.close()  # not before the other thread has left it: a descriptor in use sends no reset
 
@@ -149,9 +142,9 @@ class _Connection(socketserver.BaseRequestHandler):
                 pending += data
                 while HEAD_END in pending:
                     head, _, pending = pending.partition(HEAD_END)
-                    self.fault, self.head = self.server.relay.take_fault(_parse_request(head)), b""
+                    self.fault, self.head = self.server.owner.take_fault(_parse_request(head)), b""
                 self.upstream.sendall(data)
-        _shut_down(self.upstream)
+        shut_down(self.upstream)
 
     def _carry_answers(self) -> None:
         while data := self.upstream.recv(READ_SIZE):
@@ -183,7 +176,7 @@ class _Connection(socketserver.BaseRequestHandler):
         """Return whether the connection goes on afterwards."""
         self.fault = None
         if cut is Cut.HOLD:
-            return self.server.relay.hold()
+            return self.server.owner.hold()
         if cut is Cut.FLIP:
             return True
         if cut is Cut.RST:
@@ -192,31 +185,12 @@ class _Connection(socketserver.BaseRequestHandler):
         return False
 
 
-def _shut_down(end: socket.socket, how: int = socket.SHUT_RDWR) -> None:
-    with suppress(OSError):
-        end.shutdown(how)
-
-
 def _parse_request(head: bytes) -> Request:
     request_line, *lines = head.decode("latin-1").split("\r\n")
     fields = (line.partition(":") for line in lines)
     return Request(request_line.split(" ")[1], {name.lower(): value.strip() for name, _, value in fields})
 
 
-@contextmanager
-def relaying(url: str, *faults: Fault) -> Iterator[Relay]:
+def relaying(url: str, *faults: Fault) -> AbstractContextManager[Relay]:
     """Relay between a client and the server at *url* for the length of the block; ``Relay.url`` takes its place."""
-    host, _, port = url.rpartition("//")[2].partition("/")[0].rpartition(":")
-    relay = Relay((host, int(port)), faults)
-    with _Server(relay) as server:
-        relay.url = url.replace(f":{port}", f":{server.server_address[1]}")
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield relay
-        finally:
-            server.shutdown()
-            thread.join()
-            relay.release()
-            for end in tuple(server.open_sockets):
-                _shut_down(end)
+    return forwarding(url, _Connection, Relay(address_of(url), faults))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.clients import run_client
-from tests.system.relay import RESET_ON_CLOSE
+from tests.system.forwarding import RESET_ON_CLOSE
 from tests.system.samples import Sample, digest
 from tests.tools import Running, serving
 
