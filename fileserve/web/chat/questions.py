@@ -28,6 +28,7 @@ from fileserve.web.access import Action, authorize, refuse_cross_site
 from fileserve.web.chat.answerer import answer
 from fileserve.web.chat.answering import Answer
 from fileserve.web.describe import modified
+from fileserve.web.openapi.parts import problems
 from fileserve.web.places import Places
 from fileserve.web.problems import Problem, problem_of
 from fileserve.web.site import href, origin, site_of
@@ -58,19 +59,18 @@ class Question(BaseModel):
 
 
 _STREAM = {"description": "The answer.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
-_PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-_PROBLEMS = {
-    401: "With --private, the server wants to know who asks.",
-    403: "A page of another site asked.",
-    404: "There is no such folder.",
-    408: "The question did not arrive in time.",
-    413: "The question is too large.",
-    422: "The question cannot be understood.",
-    503: "Too many questions are being answered; try again after Retry-After seconds.",
+_TOLD = {
+    "401": "With --private, the server wants to know who asks.",
+    "403": "A page of another site asked.",
+    "404": "There is no such folder.",
+    "408": "The question did not arrive in time.",
+    "413": "The question is too large.",
+    "422": "The question cannot be understood.",
+    "503": "Too many questions are being answered; try again after Retry-After seconds.",
 }
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: _STREAM,
-    **{status: {"description": text, "content": _PROBLEM} for status, text in _PROBLEMS.items()},
+    **{int(status): answer for status, answer in problems(*_TOLD, told=_TOLD).items()},
 }
 _REQUEST = {
     "requestBody": {"required": True, "content": {"application/json": {"schema": Question.model_json_schema()}}}

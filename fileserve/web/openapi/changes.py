@@ -3,11 +3,14 @@
 Left out: MKCOL and MOVE, for which OpenAPI 3.1 has no place; the description of DELETE tells of them.
 """
 
+from functools import partial
 from typing import Any
+
+from fileserve.web.openapi.parts import PATH, header, problems
 
 __all__ = ["OPERATIONS", "PARENTS", "PRECONDITIONS"]
 
-_PROBLEMS = {
+_TOLD = {
     "400": "The path is no name, a field cannot be taken, or the content is not what its digest says.",
     "401": "The server wants to know who asks.",
     "403": "Nobody may do this here, or a page of another site asked.",
@@ -22,18 +25,8 @@ _PROBLEMS = {
     "503": "The server takes too many uploads at once.",
     "507": "There is no space left for it.",
 }
+_problems = partial(problems, told=_TOLD)
 
-
-def _problems(*statuses: str) -> dict[str, Any]:
-    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": _PROBLEMS[status], "content": content} for status in statuses}
-
-
-def _header(name: str) -> dict[str, Any]:
-    return {"name": name, "in": "header", "required": False, "schema": {"type": "string"}}
-
-
-_PATH = {"name": "path", "in": "path", "required": True, "schema": {"type": "string"}}
 PARENTS = {
     "name": "parents",
     "in": "query",
@@ -41,7 +34,7 @@ PARENTS = {
     "schema": {"type": "boolean", "default": False},
     "description": "Make missing directories.",
 }
-PRECONDITIONS = [_header(name) for name in ("If-Match", "If-None-Match", "If-Unmodified-Since")]
+PRECONDITIONS = [header(name) for name in ("If-Match", "If-None-Match", "If-Unmodified-Since")]
 
 _FORM = {
     "type": "object",
@@ -70,7 +63,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
             "operationId": "upload",
             "summary": "Store a file, whole or not at all",
             "description": "Needs --upload, and --replace where the name is taken. If-None-Match: * creates only.",
-            "parameters": [_PATH, PARENTS, *PRECONDITIONS, _header("Repr-Digest"), _header("Content-Digest")],
+            "parameters": [PATH, PARENTS, *PRECONDITIONS, header("Repr-Digest"), header("Content-Digest")],
             "requestBody": {
                 "required": True,
                 "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}},
@@ -87,7 +80,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
             "summary": "Store the files of a form in a directory, all of them or none",
             "description": "Needs --upload. The field existing says what becomes of a file whose name is taken: refuse "
             "(409), rename, or replace (--replace). A client that prefers HTML is led to the directory's page.",
-            "parameters": [_PATH],
+            "parameters": [PATH],
             "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}},
             "responses": {
                 "201": {"description": "Stored.", "content": {"application/json": {"schema": {"type": "object"}}}},
@@ -103,7 +96,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
             "summary": "Delete a file or an empty directory",
             "description": "Needs --delete. MKCOL makes a directory (--upload; ?parents those on the way, too), MOVE "
             "moves to the name under /api/files/ in Destination (--move; Overwrite: F replaces nothing). RFC 4918 §9.",
-            "parameters": [_PATH, *PRECONDITIONS],
+            "parameters": [PATH, *PRECONDITIONS],
             "responses": {
                 "204": {"description": "Deleted."},
                 **_problems("400", "401", "403", "404", "409", "412"),

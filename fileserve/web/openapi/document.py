@@ -8,14 +8,7 @@ from pydantic.json_schema import models_json_schema
 
 from fileserve.web.files import PAGE_SIZE, DirectoryInfo, FileInfo
 from fileserve.web.openapi.events import event_paths
-from fileserve.web.openapi.parts import PATH as _PATH
-from fileserve.web.openapi.parts import PRIVATE as _PRIVATE
-from fileserve.web.openapi.parts import REFERENCE as _REFERENCE
-from fileserve.web.openapi.parts import header as _header
-from fileserve.web.openapi.parts import problem as _problem
-from fileserve.web.openapi.parts import problems as _problems
-from fileserve.web.openapi.parts import query as _query
-from fileserve.web.openapi.parts import response as _response
+from fileserve.web.openapi.parts import PATH, PRIVATE, REFERENCE, header, problem, problems, query, response
 from fileserve.web.operations import Health, ReadinessDocument
 
 _PROBLEM = {
@@ -43,7 +36,7 @@ def describe_routes(app: FastAPI, changes: Mapping[str, Mapping[str, Any]]) -> N
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = generate()
-            _, schemas = models_json_schema([(model, "serialization") for model in _MODELS], ref_template=_REFERENCE)
+            _, schemas = models_json_schema([(model, "serialization") for model in _MODELS], ref_template=REFERENCE)
             document["paths"].update(_paths())
             for path, operations in changes.items():
                 document["paths"].setdefault(path, {}).update(operations)
@@ -62,7 +55,7 @@ def _paths() -> dict[str, Any]:
         "/checksum/{path}": _checksum(),
         **event_paths(),
         "/": _browse("home", []),
-        "/browse/{path}/": _browse("browse", [_PATH]),
+        "/browse/{path}/": _browse("browse", [PATH]),
         "/live": _live(),
         "/healthz": _health("healthz", "Tell that the process answers", "Health"),
         "/readyz": _health("readyz", "Tell whether to send new clients here", "ReadinessDocument", "503"),
@@ -80,7 +73,7 @@ def _paths() -> dict[str, Any]:
 
 def _bytes(tag: str, operation: str, parameters: list[dict[str, Any]], *, with_content: bool) -> dict[str, Any]:
     content = {"*/*": {"schema": {"type": "string", "format": "binary"}}} if with_content else None
-    ranged = {"206": _response("The ranges asked for; several as multipart/byteranges.", content)} if content else {}
+    ranged = {"206": response("The ranges asked for; several as multipart/byteranges.", content)} if content else {}
     return {
         "tags": [tag],
         "operationId": operation,
@@ -88,16 +81,16 @@ def _bytes(tag: str, operation: str, parameters: list[dict[str, Any]], *, with_c
         "description": _SIDECARS if tag == "files" else "Patterns are compared with paths below the directory.",
         "parameters": [
             *parameters,
-            *(_header(name) for name in _REQUEST_FIELDS if content or name not in ("Range", "If-Range")),
+            *(header(name) for name in _REQUEST_FIELDS if content or name not in ("Range", "If-Range")),
         ],
         "responses": {
-            "200": _response("The whole.", content),
+            "200": response("The whole.", content),
             **ranged,
             "304": {"description": "The client's copy is current."},
             "412": {"description": "A precondition failed: the file is not the one that the client means."},
             **({"416": {"description": "No range is satisfiable; Content-Range tells the length."}} if content else {}),
-            **_PRIVATE,
-            **_problems("400", "403", "404", *(["422"] if tag == "files" else []), "503"),
+            **PRIVATE,
+            **problems("400", "403", "404", *(["422"] if tag == "files" else []), "503"),
         },
     }
 
@@ -110,30 +103,30 @@ def _checksum() -> dict[str, Any]:
         "summary": "Tell the SHA-256 of a file, as sha256sum -c takes it",
         "description": "Lines that begin with # tell the progress while it is computed. The digests of a directory are "
         "those of {directory}/SHA256SUMS.",
-        "parameters": [_PATH],
+        "parameters": [PATH],
         "responses": {
-            "200": _response("The digest, after its progress where it is not known yet.", content),
-            "206": _response("A range of a digest that is known.", content),
+            "200": response("The digest, after its progress where it is not known yet.", content),
+            "206": response("A range of a digest that is known.", content),
             "304": {"description": "The client's copy is current."},
             "412": {"description": "A precondition failed."},
             "416": {"description": "No range is satisfiable."},
-            **_PRIVATE,
-            **_problems("400", "403", "404", "503"),
+            **PRIVATE,
+            **problems("400", "403", "404", "503"),
         },
     }
 
 
 def _files() -> dict[str, Any]:
-    schema = {"oneOf": [{"$ref": _REFERENCE.format(model=model)} for model in ("DirectoryInfo", "FileInfo")]}
+    schema = {"oneOf": [{"$ref": REFERENCE.format(model=model)} for model in ("DirectoryInfo", "FileInfo")]}
     return {
         "tags": ["files"],
         "operationId": "files",
         "summary": "List a directory, or describe a file",
-        "parameters": [_PATH, *_PAGE_PARAMETERS],
+        "parameters": [PATH, *_PAGE_PARAMETERS],
         "responses": {
-            "200": _response("The listing or the description.", {"application/json": {"schema": schema}}),
-            **_PRIVATE,
-            **_problems("400", "403", "404", "422", "503"),
+            "200": response("The listing or the description.", {"application/json": {"schema": schema}}),
+            **PRIVATE,
+            **problems("400", "403", "404", "422", "503"),
         },
     }
 
@@ -145,25 +138,25 @@ def _browse(operation: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
         "summary": "The page of a directory",
         "parameters": [*parameters, *_PAGE_PARAMETERS],
         "responses": {
-            "200": _response("The page.", {"text/html": {"schema": {"type": "string"}}}),
+            "200": response("The page.", {"text/html": {"schema": {"type": "string"}}}),
             "307": {"description": "The trailing slash was missing."},
-            **_PRIVATE,
-            **_problems("400", "403", "404", "422", "503"),
+            **PRIVATE,
+            **problems("400", "403", "404", "422", "503"),
         },
     }
 
 
 def _live() -> dict[str, Any]:
-    token = _query("token", {"type": "string"}, "The operator's token: sets the cookie, and redirects to the page.")
+    token = query("token", {"type": "string"}, "The operator's token: sets the cookie, and redirects to the page.")
     return {
         "tags": ["pages"],
         "operationId": "live",
         "summary": "The operator's page: transfers, log, a followed file, a checksum and the chat, as they go",
         "parameters": [token],
         "responses": {
-            "200": _response("The page.", {"text/html": {"schema": {"type": "string"}}}),
+            "200": response("The page.", {"text/html": {"schema": {"type": "string"}}}),
             "303": {"description": "The token was right; the cookie is set."},
-            **_problems("401"),
+            **problems("401"),
         },
     }
 
@@ -175,28 +168,28 @@ def _metrics() -> dict[str, Any]:
         "operationId": "metrics",
         "summary": "Tell what all workers have counted, as Prometheus reads it",
         "responses": {
-            "200": _response("The metrics.", content),
-            **_problem("401", "The metrics need the token of --metrics-token, or the operator's."),
-            **_problem("403", "Without a token, the metrics are for this machine alone, and not through a proxy."),
+            "200": response("The metrics.", content),
+            **problem("401", "The metrics need the token of --metrics-token, or the operator's."),
+            **problem("403", "Without a token, the metrics are for this machine alone, and not through a proxy."),
         },
     }
 
 
-def _health(operation: str, summary: str, model: str, *problems: str) -> dict[str, Any]:
-    schema = {"$ref": _REFERENCE.format(model=model)}
+def _health(operation: str, summary: str, model: str, *statuses: str) -> dict[str, Any]:
+    schema = {"$ref": REFERENCE.format(model=model)}
     return {
         "tags": ["operations"],
         "operationId": operation,
         "summary": summary,
-        "responses": {"200": _response("Yes.", {"application/json": {"schema": schema}}), **_problems(*problems)},
+        "responses": {"200": response("Yes.", {"application/json": {"schema": schema}}), **problems(*statuses)},
     }
 
 
-_DISPOSITION = _query(
+_DISPOSITION = query(
     "disposition", {"type": "string", "enum": ["attachment", "inline"], "default": "attachment"}, "Save or view."
 )
 _PATTERNS = [
-    _query(name, {"type": "array", "items": {"type": "string"}}, f"Glob patterns of what to {verb}.")
+    query(name, {"type": "array", "items": {"type": "string"}}, f"Glob patterns of what to {verb}.")
     for name, verb in (("include", "take"), ("exclude", "leave out"))
 ]
 _SIDECARS = (
@@ -204,20 +197,20 @@ _SIDECARS = (
     "with Retry-After until they are computed. Want-Repr-Digest and Want-Digest are waited for up to 32 MiB, "
     "Want-Content-Digest is answered up to 1 MiB."
 )
-_WANTS = [_header(name) for name in ("Want-Repr-Digest", "Want-Content-Digest", "Want-Digest")]
+_WANTS = [header(name) for name in ("Want-Repr-Digest", "Want-Content-Digest", "Want-Digest")]
 _BYTES = {
-    "/download/{path}": ("files", "download", [_PATH, _DISPOSITION, *_WANTS]),
-    "/archive/{path}.tar": ("archives", "archive_tar", [_PATH, *_PATTERNS]),
-    "/archive/{path}.zip": ("archives", "archive_zip", [_PATH, *_PATTERNS]),
+    "/download/{path}": ("files", "download", [PATH, _DISPOSITION, *_WANTS]),
+    "/archive/{path}.tar": ("archives", "archive_tar", [PATH, *_PATTERNS]),
+    "/archive/{path}.zip": ("archives", "archive_zip", [PATH, *_PATTERNS]),
     "/archive.tar": ("archives", "archive_of_all_tar", _PATTERNS),
     "/archive.zip": ("archives", "archive_of_all_zip", _PATTERNS),
 }
 _REQUEST_FIELDS = ("Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since")
 _PAGE_PARAMETERS = (
-    _query("sort", {"type": "string", "enum": ["name", "size", "modified"], "default": "name"}, "What to sort by."),
-    _query("order", {"type": "string", "enum": ["asc", "desc"], "default": "asc"}, "Ascending or descending."),
-    _query("offset", {"type": "integer", "minimum": 0, "default": 0}, "The first entry of the page, counted from 0."),
-    _query(
+    query("sort", {"type": "string", "enum": ["name", "size", "modified"], "default": "name"}, "What to sort by."),
+    query("order", {"type": "string", "enum": ["asc", "desc"], "default": "asc"}, "Ascending or descending."),
+    query("offset", {"type": "integer", "minimum": 0, "default": 0}, "The first entry of the page, counted from 0."),
+    query(
         "limit", {"type": "integer", "minimum": 1, "maximum": PAGE_SIZE, "default": PAGE_SIZE}, "Entries on the page."
     ),
 )

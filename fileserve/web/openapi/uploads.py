@@ -1,12 +1,14 @@
 """OpenAPI descriptions of ``/uploads``: the requests of tus 1.0.0."""
 
+from functools import partial
 from typing import Any
 
 from fileserve.web.openapi.changes import PARENTS, PRECONDITIONS
+from fileserve.web.openapi.parts import header, problems
 
 __all__ = ["UPLOADS"]
 
-_PROBLEMS = {
+_TOLD = {
     "400": "A field cannot be taken.",
     "401": "The server wants to know who asks.",
     "403": "Nobody may do this here, or a page of another site asked.",
@@ -23,20 +25,11 @@ _PROBLEMS = {
     "503": "The server takes too many uploads at once.",
     "507": "There is no space left for it.",
 }
+_problems = partial(problems, told=_TOLD)
+
 _ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 _BYTES = {"application/offset+octet-stream": {"schema": {"type": "string", "format": "binary"}}}
-
-
-def _problems(*statuses: str) -> dict[str, Any]:
-    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": _PROBLEMS[status], "content": content} for status in statuses}
-
-
-def _header(name: str, *, required: bool = False) -> dict[str, Any]:
-    return {"name": name, "in": "header", "required": required, "schema": {"type": "string"}}
-
-
-_SPOKEN = _header("Tus-Resumable", required=True)
+_SPOKEN = header("Tus-Resumable", required=True)
 
 UPLOADS: dict[str, dict[str, Any]] = {
     "/uploads": {
@@ -54,15 +47,15 @@ UPLOADS: dict[str, dict[str, Any]] = {
             "those of PUT, and hold when the file gets its name, too.",
             "parameters": [
                 _SPOKEN,
-                *map(_header, ("Upload-Length", "Upload-Defer-Length", "Upload-Metadata", "Upload-Concat")),
-                *map(_header, ("Upload-Checksum", "Content-Digest")),
+                *map(header, ("Upload-Length", "Upload-Defer-Length", "Upload-Metadata", "Upload-Concat")),
+                *map(header, ("Upload-Checksum", "Content-Digest")),
                 *PRECONDITIONS,
                 PARENTS,
             ],
             "requestBody": {"required": False, "content": _BYTES},
             "responses": {
                 "201": {"description": "Location is where the bytes go; Content-Location the file, where it is whole."},
-                **_problems(*_PROBLEMS),
+                **_problems(*_TOLD),
             },
         },
     },
@@ -84,13 +77,13 @@ UPLOADS: dict[str, dict[str, Any]] = {
             "parameters": [
                 _ID,
                 _SPOKEN,
-                _header("Upload-Offset", required=True),
-                *map(_header, ("Upload-Checksum", "Content-Digest", "Upload-Length")),
+                header("Upload-Offset", required=True),
+                *map(header, ("Upload-Checksum", "Content-Digest", "Upload-Length")),
             ],
             "requestBody": {"required": True, "content": _BYTES},
             "responses": {
                 "204": {"description": "Upload-Offset; Content-Location and ETag once it is whole."},
-                **_problems(*(status for status in _PROBLEMS if status != "422")),
+                **_problems(*(status for status in _TOLD if status != "422")),
             },
         },
         "delete": {
