@@ -26,7 +26,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
-__all__ = ["CAN_PROBE", "ended", "is_resident", "read_resident", "run", "run_change", "submit", "submit_change"]
+__all__ = [
+    "CAN_PROBE",
+    "ended",
+    "give_way",
+    "is_resident",
+    "read_resident",
+    "run",
+    "run_change",
+    "submit",
+    "submit_change",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,8 +49,8 @@ _CHANGING_THREADS = 4
 _NICE = 10
 
 
-def _give_way() -> None:
-    """Lower this thread's priority, where a thread has one of its own."""
+def give_way() -> None:
+    """Let this thread go after those of the usual priority, whatever that is, where a thread has one of its own."""
     if sys.platform == "linux":
         with suppress(OSError):
             nice = min(19, os.getpriority(os.PRIO_PROCESS, 0) + _NICE)
@@ -49,7 +59,7 @@ def _give_way() -> None:
 
 def _new_pools() -> tuple[ThreadPoolExecutor, ThreadPoolExecutor]:
     reading = ThreadPoolExecutor(_THREADS, thread_name_prefix="disk")
-    return reading, ThreadPoolExecutor(_CHANGING_THREADS, "disk-changes", initializer=_give_way)
+    return reading, ThreadPoolExecutor(_CHANGING_THREADS, "disk-changes", initializer=give_way)
 
 
 _pool, _changing_pool = _new_pools()
