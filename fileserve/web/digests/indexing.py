@@ -29,8 +29,11 @@ async def index_all(site: Site, lock: Path | None) -> None:
 
 
 async def _index_all(site: Site) -> None:
-    counts = Counter([await _hash(site, name) async for name in files_beneath(site.root)])
-    log.info("digests: %(new)d files hashed, %(known)d known before, %(unread)d could not be read", counts)
+    counts = Counter[str]()
+    async for name in files_beneath(site.root):
+        counts[await _hash(site, name)] += 1
+    told = (counts["new"], counts["known"], counts["unread"])
+    log.info("digests: %d files hashed, %d known before, %d could not be read", *told)
 
 
 async def _hash(site: Site, name: Name) -> str:

@@ -5,6 +5,7 @@ import base64
 import gc
 import hashlib
 import json
+import logging
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -238,6 +239,24 @@ async def test_the_background_pass_passes_over_what_it_may_not_read(client: Clie
     (served_root / "another").chmod(0o755)
     assert "repr-digest" in (await client.get("/download/folder/inner.txt")).fields
     assert "repr-digest" not in (await client.get("/download/digits.txt")).fields
+
+
+async def test_the_background_pass_tells_what_it_has_done(
+    served_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "fileserve.index")
+    (tmp_path / "empty").mkdir()
+    (served_root / "page.html").chmod(0)
+    async with client_of(Settings(root=tmp_path / "empty")) as client:
+        await index_all(client.state["site"], None)
+    async with client_of(Settings(root=served_root, weak_etag_ms=0)) as client:
+        await known(client)
+        with unprivileged():
+            await index_all(client.state["site"], None)
+    assert [record.getMessage() for record in caplog.records if record.message.startswith("digests: ")] == [
+        "digests: 0 files hashed, 0 known before, 0 could not be read",
+        "digests: 9 files hashed, 1 known before, 1 could not be read",
+    ]
 
 
 async def test_digests_survive_a_restart(served_root: Path, tmp_path: Path) -> None:
