@@ -193,6 +193,8 @@ class Checksums:
         running = self._running_for(reading.status, reading.work)
         if running is not None:
             reading.close()
+            if not reading.is_slowed:
+                running.reading.hurry()
             return running
         computation = Computation(reading, self._compute_unless_indexed, background=True)
         self._enlist(computation)

@@ -538,6 +538,14 @@ def test_the_background_goes_after_all_others_of_a_server_that_is_nice_itself(op
     assert priorities == [min(19, nice + 10)]
 
 
+async def test_who_fills_without_a_rate_waits_for_none(checksums: Checksums, opened: OpenFile) -> None:
+    slow = asyncio.ensure_future(checksums.fill(opened, rate=1))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await checksums.fill(opened)
+        await slow
+
+
 async def test_filling_keeps_to_its_rate_until_somebody_waits(checksums: Checksums, opened: OpenFile) -> None:
     """At a byte a second the first piece is the last for days; a client who joins takes the brake off."""
     filling = asyncio.ensure_future(checksums.fill(opened, rate=1))
