@@ -9,7 +9,8 @@ nobody who reads should wait behind that.
 
 The pools start their threads when they are first needed, and a forked child begins with pools of its own. Whoever
 waits may leave: a job that has not begun is dropped, a job that runs ends in its thread. A job therefore must not
-depend on its caller still being there, and a result that has to be closed needs ``discard``.
+depend on its caller still being there, and a result that has to be closed needs ``discard``. One that others build on
+is waited for by ``ended``, which drops nothing.
 
 Left out: any knowledge of files beyond a descriptor. The interpreter waits for running jobs when it exits.
 """
@@ -25,7 +26,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
-__all__ = ["CAN_PROBE", "is_resident", "read_resident", "run", "run_change", "submit", "submit_change"]
+__all__ = [
+    "CAN_PROBE",
+    "ended",
+    "give_way",
+    "is_resident",
+    "read_resident",
+    "run",
+    "run_change",
+    "submit",
+    "submit_change",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,8 +49,8 @@ _CHANGING_THREADS = 4
 _NICE = 10
 
 
-def _give_way() -> None:
-    """Lower this thread's priority, where a thread has one of its own."""
+def give_way() -> None:
+    """Let this thread go after those of the usual priority, whatever that is, where a thread has one of its own."""
     if sys.platform == "linux":
         with suppress(OSError):
             nice = min(19, os.getpriority(os.PRIO_PROCESS, 0) + _NICE)
@@ -48,7 +59,7 @@ def _give_way() -> None:
 
 def _new_pools() -> tuple[ThreadPoolExecutor, ThreadPoolExecutor]:
     reading = ThreadPoolExecutor(_THREADS, thread_name_prefix="disk")
-    return reading, ThreadPoolExecutor(_CHANGING_THREADS, "disk-changes", initializer=_give_way)
+    return reading, ThreadPoolExecutor(_CHANGING_THREADS, "disk-changes", initializer=give_way)
 
 
 _pool, _changing_pool = _new_pools()
@@ -86,6 +97,22 @@ async def run(function: Callable[..., T], *args: object, discard: Callable[[T], 
 async def run_change(function: Callable[..., T], *args: object, discard: Callable[[T], object] | None = None) -> T:
     """Do what ``run`` does, in the pool for what changes files."""
     return await _result_of(submit_change(function, *args), discard)
+
+
+async def ended(job: Future[T]) -> None:
+    """Wait until a job has ended, however; the job itself says how.
+
+    It is not dropped when the waiting task is cancelled: whoever has the job can still wait for it.
+    """
+    waiting = asyncio.wrap_future(job)
+    waiting.add_done_callback(_see)
+    await asyncio.wait((waiting,))  # awaiting the future itself would cancel it with the task, and the job with that
+
+
+def _see(done: asyncio.Future[T]) -> None:
+    """Look at how a job has ended; else a fault that nobody waits for any more would be logged as never retrieved."""
+    if not done.cancelled():
+        done.exception()
 
 
 async def _result_of(future: Future[T], discard: Callable[[T], object] | None) -> T:

@@ -51,9 +51,10 @@ class Figures:
 class Checksums:
     """The digests of an application's files; used on one event loop's thread.
 
-    At most *at_once* computations run, and one more in the background; *at_once_per_client* of one client; both are 1
-    at least. *settled_ms* is the grain of the file system's clock with a margin. The index stays the caller's, who
-    closes it after this.
+    At most *at_once* computations run for those who ``watch`` or need a ``crc32``, *at_once_per_client* of one client;
+    both are 1 at least. In the background runs one more of what was requested, and one for each ``fill``, whose callers
+    see to it how many those are. *settled_ms* is the grain of the file system's clock with a margin. The index stays
+    the caller's, who closes it after this.
     """
 
     __slots__ = ("_background", "_closed", "_done", "_index", "_known", "_limits", "_running", "_settled_ns")
@@ -130,6 +131,7 @@ class Checksums:
     async def fill(self, opened: OpenFile, *, rate: float | None = None) -> None:
         """Compute the digests of *opened* at low priority for nobody in particular, and wait for the end.
 
+        It waits for no turn: a pass that keeps to its *rate* may go on for days, and would hold up all others.
         It reads no more than *rate* bytes a second, until somebody else wants them too. Raises what
         ``Computation.result`` raises.
         """
@@ -191,6 +193,8 @@ class Checksums:
         running = self._running_for(reading.status, reading.work)
         if running is not None:
             reading.close()
+            if not reading.is_slowed:
+                running.reading.hurry()
             return running
         computation = Computation(reading, self._compute_unless_indexed, background=True)
         self._enlist(computation)

@@ -11,20 +11,17 @@ Left out: how many at once (``limits``), and what a result is good for (``checks
 """
 
 import asyncio
-import os
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from fileserve import disk
 from fileserve.storage.errors import Busy
 from fileserve.storage.hashing import Pass, Work
 from fileserve.storage.index import Digests, Identity
 
 __all__ = ["Computation", "Result"]
-
-_NICE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +90,8 @@ class Computation:
             self.reading.stop()
 
     def _run(self, compute: Callable[[Pass], Result]) -> None:
-        if self.background and sys.platform == "linux":
-            with suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        if self.background:
+            disk.give_way()
         try:
             result: Result | Exception = compute(self.reading)
         except Exception as error:  # whatever it is, it belongs to those who wait

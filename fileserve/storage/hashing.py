@@ -77,6 +77,11 @@ class Pass:
         """The state of the file that this pass is over."""
         return identity(self.status)
 
+    @property
+    def is_slowed(self) -> bool:
+        """Whether there is a rate."""
+        return self._rate is not None
+
     def stop(self) -> None:
         """Let ``run`` end after the buffer at hand; for any thread, and without effect afterwards."""
         self.stopped = True

@@ -3,7 +3,7 @@
 Strategy: two counts. Work is counted until its thread ends, so that a disk which does not answer cannot gather threads;
 a client is counted for as long as it waits. Whoever may not be refused waits for ``freed`` and tries again.
 
-Left out: background work, which has one thread of its own.
+Left out: work in the background, of which each kind keeps to a few threads of its own.
 """
 
 import asyncio

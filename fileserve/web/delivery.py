@@ -1,16 +1,12 @@
 """From content and its representation to the response that sends it: the part that files, archives and texts share."""
 
-import hashlib
 import secrets
-from collections.abc import AsyncGenerator
 from http import HTTPStatus
 from typing import Literal
 
 from fileserve.semantics.plan import ResponsePlan, plan_download
 from fileserve.semantics.representation import Representation
-from fileserve.semantics.validators import EntityTag
-from fileserve.storage.reader import FileRegion
-from fileserve.web.content import Content
+from fileserve.web.content import Content, Text
 from fileserve.web.problems import Problem
 from fileserve.web.routes import NameRequest
 from fileserve.web.transfer import Transfer
@@ -59,12 +55,11 @@ def send_planned(
 
 
 def deliver_text(
-    request: NameRequest, text: bytes, media_type: str, filename: str, last_modified_s: int, *, also: Fields = ()
+    request: NameRequest, text: Text, media_type: str, filename: str, last_modified_s: int, *, also: Fields = ()
 ) -> Transfer:
     """Return the response with *text*, shown rather than saved by a browser; its entity tag is made of its bytes."""
-    tag = EntityTag(hashlib.sha256(text).hexdigest()[:32])
-    representation = Representation(len(text), tag, last_modified_s, media_type, filename)
-    return deliver(request, Text(text), representation, disposition="inline", also=also, route="checksum")
+    representation = Representation(len(text), text.tag, last_modified_s, media_type, filename)
+    return deliver(request, text, representation, disposition="inline", also=also, route="checksum")
 
 
 def disposition_of(request: NameRequest) -> Disposition:
@@ -82,29 +77,3 @@ def disposition_of(request: NameRequest) -> Disposition:
             return "inline"
         case _:
             raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "disposition is either attachment or inline.")
-
-
-class Text:
-    """Content that is in memory."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    async def regions(self, start: int, stop: int) -> AsyncGenerator[bytes | FileRegion, None]:
-        """Yield the bytes from *start* to *stop*."""
-        if start < stop:
-            yield self._data[start:stop]
-
-    def read_at_once(self, offset: int, count: int) -> bytes:
-        """Return *count* bytes at *offset*, or fewer at the end."""
-        return self._data[offset : offset + count]
-
-    async def read(self, offset: int, count: int) -> bytes:
-        """Return *count* bytes at *offset*, or fewer at the end."""
-        return self._data[offset : offset + count]
-
-    def check_unchanged(self) -> None:
-        """Do nothing: bytes do not change."""
-
-    def close(self) -> None:
-        """Do nothing: bytes are held by nobody else."""

@@ -5,6 +5,7 @@ opening fails in the middle, too.
 """
 
 import asyncio
+import logging
 import resource
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -28,6 +29,8 @@ from fileserve.web.site import Digesting, Site, Taking
 from fileserve.web.stores import Stores, open_stores
 from fileserve.web.streams.recording import recording
 from fileserve.web.transfers.tracking import Tracking
+
+log = logging.getLogger("fileserve.web")
 
 # Policy: three quarters of the descriptors are for connections and what they download, whatever forms are sent.
 _SHARE_OF_FORMS = 4
@@ -107,7 +110,16 @@ def _begin_background(site: Site) -> list[asyncio.Task[None]]:
     if settings.upload or uploads.are_open():  # they expire although none are taken any more
         work.append(sweep_all(site.root, uploads, lock(".sweep")))
         work.append(end_expired(site.root, uploads, settings.upload_expiry, lock(".expiry")))
-    return [asyncio.ensure_future(one) for one in work]
+    tasks = [asyncio.ensure_future(one) for one in work]
+    for task in tasks:
+        task.add_done_callback(_tell_fault)
+    return tasks
+
+
+def _tell_fault(ended: asyncio.Task[None]) -> None:
+    """Log what has ended such work but its cancellation: nobody waits for it before the application is closed."""
+    if not ended.cancelled() and (error := ended.exception()) is not None:
+        log.error("what goes on beside the requests has ended by a fault", exc_info=error)
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:

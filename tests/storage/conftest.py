@@ -212,12 +212,13 @@ def _descriptors() -> dict[str, str]:
 
 
 @contextmanager
-def no_descriptors_left() -> Iterator[None]:
-    """Let every open of the block fail with EMFILE."""
-    lowest = os.open(os.devnull, os.O_RDONLY)
-    os.close(lowest)
+def no_descriptors_left(*, but: int = 0) -> Iterator[None]:
+    """Let every open of the block fail with EMFILE, after the first few."""
+    free = [os.open(os.devnull, os.O_RDONLY) for _ in range(but + 1)]
+    for fd in free:
+        os.close(fd)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[-1], hard))
     try:
         yield
     finally:

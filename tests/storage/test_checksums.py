@@ -16,6 +16,7 @@ import pytest
 
 from fileserve.storage import background
 from fileserve.storage.checksums import Checksums
+from fileserve.storage.computation import Computation, Result
 from fileserve.storage.errors import Busy, ContentChanged, Unreadable
 from fileserve.storage.hashing import Pass, Work, piece_length
 from fileserve.storage.index import Digests, Index, Pieces
@@ -511,7 +512,38 @@ async def test_the_background_goes_after_all_others(checksums: Checksums, open_f
     checksums.request(open_file(b"background"))
     await computed_in_background(checksums)
     usual = os.getpriority(os.PRIO_PROCESS, 0)
-    assert gate.priorities == [usual, 10]
+    assert gate.priorities == [usual, min(19, usual + 10)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+def test_the_background_goes_after_all_others_of_a_server_that_is_nice_itself(open_file: Open) -> None:
+    def note(reading: Pass) -> Result:
+        priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        reading.close()
+        raise Unreadable
+
+    async def compute() -> None:
+        reading = Pass(open_file(CONTENT), Work())
+        await asyncio.wait((Computation(reading, note, background=True).done,))
+
+    def serve() -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
+        asyncio.run(compute())
+
+    priorities: list[int] = []
+    nice = min(19, os.getpriority(os.PRIO_PROCESS, 0) + 5)
+    server = threading.Thread(target=serve)
+    server.start()
+    server.join()
+    assert priorities == [min(19, nice + 10)]
+
+
+async def test_who_fills_without_a_rate_waits_for_none(checksums: Checksums, opened: OpenFile) -> None:
+    slow = asyncio.ensure_future(checksums.fill(opened, rate=1))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await checksums.fill(opened)
+        await slow
 
 
 async def test_filling_keeps_to_its_rate_until_somebody_waits(checksums: Checksums, opened: OpenFile) -> None:
@@ -559,6 +591,7 @@ async def test_closing_stops_all_work(index: Index, open_file: Open, gate: Gate)
 HANGS = """
 import asyncio, os, sys, threading
 from fileserve.storage.checksums import Checksums
+from fileserve.storage.computation import Computation, Result
 from fileserve.storage.index import Index
 from fileserve.storage.reader import OpenFile
 begun = threading.Event()

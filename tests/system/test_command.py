@@ -187,6 +187,16 @@ def test_a_hash_is_made_of_what_is_piped_in_and_lets_in(root: Path, tmp_path: Pa
             assert ended.returncode == returncode, ended.stderr
 
 
+def test_credentials_that_are_no_ascii_are_refused_as_any_that_are_wrong(root: Path) -> None:
+    account = f"anna:{PasswordHasher(1, 8, 1).hash('secret')}"
+    with serving(root, "--private", "--auth", account) as server:
+        for fields in ({"Authorization": "Basic \xe4nna"}, {"Authorization": "Basic wrong"}):
+            with closing(HTTPConnection(server.url.removeprefix("http://"), timeout=TIMEOUT_S)) as connection:
+                connection.request("GET", "/download/plain.bin", headers=fields)
+                assert connection.getresponse().status == 401
+        assert "Traceback" not in server.log.read_text()
+
+
 def test_help_lists_every_option_with_its_default(tmp_path: Path) -> None:
     shown = " ".join(run_fileserve("serve", "--help", folder=tmp_path).stdout.split())
     for name in Settings.model_fields.keys() - {"root"}:

@@ -60,6 +60,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         pytest.param(f"Basic {TOKEN}", False, id="token_as_basic"),
         pytest.param("Bearer \xff", False, id="token_that_is_no_ascii"),
         pytest.param("Basic !!!", False, id="no_base64"),
+        pytest.param("Basic Ym9iOnNlY3JldA==\xff", False, id="no_ascii"),
         pytest.param("Basic /w==", False, id="no_utf8"),
         pytest.param("Basic Ym9i", False, id="no_colon"),
         pytest.param("Basic", False, id="scheme_alone"),

@@ -7,6 +7,7 @@ import psutil
 import pytest
 
 from fileserve import Settings
+from fileserve.web.digests.indexing import index_all
 from tests.asgi import client_of
 
 
@@ -73,3 +74,30 @@ async def test_what_was_opened_is_closed_when_opening_fails(tmp_path: Path, monk
         async with client_of(settings):
             pass
     assert (psutil.Process().num_fds(), asyncio.all_tasks()) == (before, tasks)
+
+
+async def test_what_ends_beside_the_requests_by_a_fault_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError("ours")
+
+    async def end(*_: object) -> None:
+        """End at once, which is no fault."""
+
+    for name, work in (("sweep_all", fail), ("end_expired", end)):
+        monkeypatch.setattr(f"fileserve.web.opening.{name}", work)
+    async with client_of(Settings(root=tmp_path, upload=True)), asyncio.timeout(10):
+        while not caplog.records:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert str(record.exc_info[1]) == "ours"
+
+
+async def test_digests_whose_lock_is_not_to_be_had_are_not_computed_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with client_of(Settings(root=tmp_path)) as client:
+        await index_all(client.state["site"], tmp_path / "missing" / "lock")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]

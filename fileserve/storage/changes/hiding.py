@@ -71,13 +71,18 @@ def open_hidden(directory: int, beginning: str = LEFT_BEHIND) -> tuple[int, Hidd
 
     In the moment before it is locked, ``sweep`` may take it for something left behind: then another one is made.
     """
-    while True:
-        hidden = hidden_component(beginning)
-        fd = os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o666, dir_fd=directory)
-        _lock_file(fd)
-        if os.fstat(fd).st_nlink:
-            return fd, HiddenName(Descriptor(os.dup(directory)), hidden)
-        os.close(fd)
+    kept = Descriptor(os.dup(directory))  # first: where descriptors are short, nothing has been made by then
+    try:
+        while True:
+            hidden = hidden_component(beginning)
+            fd = os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o666, dir_fd=directory)
+            _lock_file(fd)
+            if os.fstat(fd).st_nlink:
+                return fd, HiddenName(kept, hidden)
+            os.close(fd)
+    except BaseException:
+        kept.close()
+        raise
 
 
 def _lock_file(fd: int) -> None:

@@ -3,7 +3,6 @@
 It is a staged file that may be there already, and that stays when the request ends before it is whole.
 """
 
-import asyncio
 import hmac
 from concurrent.futures import Future
 from contextlib import suppress
@@ -69,7 +68,8 @@ class ResumedFile(StagedFile):
         job = disk.submit_change(_pause, self.draft, self._writing, list(self._batch))
         self._writing = None
         self._batch.clear()
-        self.offset, self.sums = await asyncio.shield(asyncio.wrap_future(job))
+        await disk.ended(job)
+        self.offset, self.sums = job.result()
 
 
 def _pause(

@@ -69,16 +69,17 @@ def _sweep_one(directory: int, name: Name, is_left: IsLeft) -> tuple[int, list[b
     directories: list[bytes] = []
     with suppress(OSError), os.scandir(directory) as found:
         for item in found:
-            if is_hidden_component(item.name, LEFT_OPEN):
-                status = item.stat(follow_symlinks=False)
-                if is_left((*name, os.fsencode(item.name)), status.st_ino, time.time() - status.st_mtime):
+            with suppress(OSError):  # it is gone by now, and hides no other
+                if is_hidden_component(item.name, LEFT_OPEN):
+                    status = item.stat(follow_symlinks=False)
+                    if is_left((*name, os.fsencode(item.name)), status.st_ino, time.time() - status.st_mtime):
+                        left.append(item.name)
+                    elif status.st_blocks * _BLOCK > status.st_size + _SLACK:
+                        _give_back(directory, item.name)
+                elif is_hidden_component(item.name, LEFT_BEHIND):
                     left.append(item.name)
-                elif status.st_blocks * _BLOCK > status.st_size + _SLACK:
-                    _give_back(directory, item.name)
-            elif is_hidden_component(item.name, LEFT_BEHIND):
-                left.append(item.name)
-            elif item.is_dir(follow_symlinks=False):
-                directories.append(os.fsencode(item.name))
+                elif item.is_dir(follow_symlinks=False):
+                    directories.append(os.fsencode(item.name))
     return _delete_all_unlocked(directory, left), directories
 
 

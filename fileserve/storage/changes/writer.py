@@ -110,9 +110,13 @@ class StagedFile:
             self._writing = disk.submit_change(self._draft.write, batch)
 
     async def _batch_ended(self) -> None:
-        writing, self._writing = self._writing, None
+        """Wait for the batch that is being written, whose place nothing else may take.
+
+        It is this file's until it has ended: where the waiting task is cancelled, whoever goes on still waits for it.
+        """
+        writing = self._writing
         if writing is not None:
-            if writing.done():  # the usual case; to be told by the thread would cost as much as writing
-                writing.result()
-            else:
-                await asyncio.wrap_future(writing)
+            if not writing.done():  # in the usual case it is; to be told by the thread would cost as much as writing
+                await disk.ended(writing)
+            self._writing = None
+            writing.result()

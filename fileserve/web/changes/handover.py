@@ -76,7 +76,7 @@ class Handover:
         self._bus = bus
         self._uploads = uploads
         self._held: dict[str, Held] = {}
-        self._asked: dict[str, asyncio.Future[None]] = {}
+        self._asked: dict[str, set[asyncio.Future[None]]] = {}  # by who waits for an answer
         bus.listen(self._hear)
 
     @asynccontextmanager
@@ -109,10 +109,16 @@ class Handover:
             if held.let_go():
                 await asyncio.wait((held.released,), timeout=PATIENCE_S)
             return
-        answer = self._asked.setdefault(id, asyncio.get_running_loop().create_future())
-        self._tell("let_go", id)
-        await asyncio.wait((answer,), timeout=ANSWER_S)
-        self._asked.pop(id, None)
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        asked = self._asked.setdefault(id, set())
+        asked.add(answer)
+        try:
+            self._tell("let_go", id)
+            await asyncio.wait((answer,), timeout=ANSWER_S)
+        finally:
+            asked.discard(answer)
+            if not asked:
+                del self._asked[id]
 
     async def nudge(self, session: Session) -> None:
         """Do the same, without waiting where nobody holds it."""
@@ -129,8 +135,10 @@ class Handover:
                     held.released.add_done_callback(lambda _: self._tell("released", id))
                 else:
                     self._tell("kept", id)
-            case {"released": str(id)} | {"kept": str(id)} if (answer := self._asked.get(id)) and not answer.done():
-                answer.set_result(None)
+            case {"released": str(id)} | {"kept": str(id)}:
+                for answer in self._asked.get(id, ()):
+                    if not answer.done():
+                        answer.set_result(None)
 
     def _tell(self, what: str, id: str) -> None:
         self._bus.broadcast(json.dumps({what: id}).encode())

@@ -16,7 +16,7 @@ from fileserve.storage.changes.sweep import sweep
 from fileserve.storage.changes.uploads import Uploads
 from fileserve.storage.errors import StorageError
 from fileserve.storage.root import Root
-from fileserve.web.digests.indexing import held
+from fileserve.web.workers.holding import held
 
 log = logging.getLogger("fileserve.uploads")
 
@@ -27,33 +27,47 @@ _SHORTEST_PAUSE_S = 0.2
 
 async def sweep_all(root: Root, uploads: Uploads, lock: Path | None) -> None:
     """Sweep everything beneath *root*, unless another worker holds *lock* and does. Ends soon when it is cancelled."""
-    is_wanted = True
-    with held(lock) as is_ours:
-        if not is_ours:
-            return
-        try:
-            count = await disk.run_change(sweep, root, lambda: is_wanted, uploads.is_left)
-        except StorageError as error:
-            log.warning("what is left of uploads was not all deleted: %s", error)
-        else:
-            if count:
-                log.info("%d files deleted that were left of uploads", count)
-        finally:
-            is_wanted = False
+    try:
+        with held(lock) as is_ours:
+            if is_ours:
+                await _sweep(root, uploads)
+    except OSError as error:
+        log.warning("what is left of uploads was not looked for: %s", error)
 
 
 async def end_expired(root: Root, uploads: Uploads, lifetime_s: float, lock: Path | None) -> None:
     """End the sessions that expire, in whichever worker holds *lock* at the time. Ends only when it is cancelled."""
     pause_s = min(_LONGEST_PAUSE_S, max(_SHORTEST_PAUSE_S, lifetime_s / _PAUSES))
     sweeps_at_s = time.monotonic() + lifetime_s + pause_s
+    is_failing = False
     while True:
-        with held(lock) as is_ours:
-            if is_ours:
-                is_due = time.monotonic() > sweeps_at_s
-                if await _end_expired(uploads) or is_due:
-                    sweeps_at_s = math.inf if is_due else sweeps_at_s
-                    await sweep_all(root, uploads, None)
+        try:
+            with held(lock) as is_ours:
+                if is_ours:
+                    is_due = time.monotonic() > sweeps_at_s
+                    if await _end_expired(uploads) or is_due:
+                        sweeps_at_s = math.inf if is_due else sweeps_at_s
+                        await _sweep(root, uploads)
+        except OSError as error:  # descriptors are short, or somebody has cleared the directory of the lock
+            if not is_failing:
+                log.warning("uploads that expire wait for their end: %s", error)
+            is_failing = True
+        else:
+            is_failing = False
         await asyncio.sleep(pause_s)
+
+
+async def _sweep(root: Root, uploads: Uploads) -> None:
+    is_wanted = True
+    try:
+        count = await disk.run_change(sweep, root, lambda: is_wanted, uploads.is_left)
+    except StorageError as error:
+        log.warning("what is left of uploads was not all deleted: %s", error)
+    else:
+        if count:
+            log.info("%d files deleted that were left of uploads", count)
+    finally:
+        is_wanted = False
 
 
 async def _end_expired(uploads: Uploads) -> bool:

@@ -15,6 +15,7 @@ from fileserve.semantics.digest import checksum_line
 from fileserve.storage.computation import Computation
 from fileserve.storage.errors import Busy, IsDirectory, NotFound, StorageError
 from fileserve.storage.reader import OpenFile
+from fileserve.web.content import Text
 from fileserve.web.delivery import deliver_text
 from fileserve.web.describe import NS_PER_S, filename_of, readable_size
 from fileserve.web.digests.sidecars import PLAIN
@@ -47,7 +48,7 @@ async def checksum(request: NameRequest) -> ASGIApp:
     if digests is None:
         return _Progress(request, opened)
     opened.close()
-    text = checksum_line(digests.sha256, request.name[-1])
+    text = Text(checksum_line(digests.sha256, request.name[-1]))
     return deliver_text(
         request, text, PLAIN, filename_of(request.name[-1]) + ".sha256", opened.status.mtime_ns // NS_PER_S
     )

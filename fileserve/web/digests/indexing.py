@@ -5,28 +5,35 @@ that brake off. What cannot be read is passed over and counted. Of several worke
 lock beside the index; where the index is in memory, each has its own to fill.
 """
 
-import fcntl
 import logging
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from fileserve.storage.errors import StorageError
 from fileserve.storage.names import Name
 from fileserve.storage.walk import files_beneath
 from fileserve.web.site import Site
+from fileserve.web.workers.holding import held
 
 log = logging.getLogger("fileserve.index")
 
 
 async def index_all(site: Site, lock: Path | None) -> None:
     """Compute all digests that are not known, unless another worker holds *lock* and does."""
-    with held(lock) as is_ours:
-        if not is_ours:
-            return
-        counts = Counter([await _hash(site, name) async for name in files_beneath(site.root)])
-        log.info("digests: %(new)d files hashed, %(known)d known before, %(unread)d could not be read", counts)
+    try:
+        with held(lock) as is_ours:
+            if is_ours:
+                await _index_all(site)
+    except OSError as error:
+        log.warning("digests are computed when somebody asks for them, and not before: %s", error)
+
+
+async def _index_all(site: Site) -> None:
+    counts = Counter[str]()
+    async for name in files_beneath(site.root):
+        counts[await _hash(site, name)] += 1
+    told = (counts["new"], counts["known"], counts["unread"])
+    log.info("digests: %d files hashed, %d known before, %d could not be read", *told)
 
 
 async def _hash(site: Site, name: Name) -> str:
@@ -44,18 +51,3 @@ async def _hash(site: Site, name: Name) -> str:
     finally:
         opened.close()
     return "new"
-
-
-@contextmanager
-def held(path: Path | None) -> Iterator[bool]:
-    """Hold the lock *path* during the block; false where another process does."""
-    if path is None:
-        yield True
-        return
-    with path.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True

@@ -13,6 +13,7 @@ from fileserve.semantics.metalink import METALINK, metalink
 from fileserve.storage.errors import IsDirectory, NotFound
 from fileserve.storage.names import Name
 from fileserve.storage.reader import FileStatus, OpenFile
+from fileserve.web.content import Text
 from fileserve.web.delivery import deliver_text
 from fileserve.web.describe import NS_PER_S, filename_of
 from fileserve.web.problems import Problem
@@ -45,7 +46,7 @@ async def _sha256(request: NameRequest, name: Name, opened: OpenFile) -> ASGIApp
     digests = await request.site.digests.checksums.find(opened.status)
     if digests is None:
         raise _not_known_yet(request, name, opened)
-    text = checksum_line(digests.sha256, name[-1])
+    text = Text(checksum_line(digests.sha256, name[-1]))
     return deliver_text(request, text, PLAIN, filename_of(request.name[-1]), opened.status.mtime_ns // NS_PER_S)
 
 
@@ -57,7 +58,7 @@ async def _metalink(request: NameRequest, name: Name, opened: OpenFile) -> ASGIA
     text = metalink(
         filename_of(name[-1]), status.size, digests.sha256, pieces.length, pieces.sha256, _url(request, name)
     )
-    return deliver_text(request, text, METALINK, filename_of(request.name[-1]), status.mtime_ns // NS_PER_S)
+    return deliver_text(request, Text(text), METALINK, filename_of(request.name[-1]), status.mtime_ns // NS_PER_S)
 
 
 def _not_known_yet(request: NameRequest, name: Name, opened: OpenFile, *, pieces: bool = False) -> Problem:

@@ -1,12 +1,18 @@
-"""The work behind ``SHA256SUMS``: files of a directory whose digests are not known yet, hashed one after another."""
+"""The work behind ``SHA256SUMS``: files of a directory whose digests are not known yet, hashed one after another.
+
+And the texts that clients are taking, of which many may take one: tens of megabytes, for hours where they are slow.
+"""
 
 import asyncio
 import logging
+from weakref import WeakValueDictionary
 
+from fileserve.semantics.validators import EntityTag
 from fileserve.storage.checksums import Checksums
 from fileserve.storage.errors import Busy, StorageError
 from fileserve.storage.names import Name
 from fileserve.storage.root import Root
+from fileserve.web.content import Text
 
 log = logging.getLogger("fileserve.index")
 
@@ -21,6 +27,7 @@ class Summing:
         self._checksums = checksums
         self.looking = asyncio.Semaphore(1)  # one folder at a time is looked up in the index
         self._running: dict[Name, asyncio.Task[None]] = {}
+        self._taken: WeakValueDictionary[EntityTag, Text] = WeakValueDictionary()
 
     def begin(self, directory: Name, missing: list[Name]) -> None:
         """Have the files *missing* hashed, unless that goes on already. Raises ``Busy`` where too much goes on."""
@@ -31,6 +38,10 @@ class Summing:
         task = asyncio.create_task(self._hash(missing))
         self._running[directory] = task
         task.add_done_callback(lambda done: self._running.pop(directory))
+
+    def shared(self, text: Text) -> Text:
+        """Return the text that is taken by others already where it is this one, so that it is in memory once."""
+        return self._taken.setdefault(text.tag, text)
 
     async def close(self) -> None:
         """End the work."""

@@ -14,6 +14,7 @@ from fileserve.semantics.digest import checksum_line
 from fileserve.storage.archives.tree import Tree
 from fileserve.storage.index import Index
 from fileserve.storage.names import Name
+from fileserve.web.content import Text
 from fileserve.web.delivery import deliver_text
 from fileserve.web.describe import NS_PER_S
 from fileserve.web.digests.sidecars import PLAIN
@@ -31,19 +32,22 @@ async def sums(request: NameRequest, directory: Name) -> ASGIApp:
 
 
 async def _answer(request: NameRequest, directory: Name) -> ASGIApp:
-    tree = await request.site.digests.archives.tree(directory)
-    async with request.site.digests.summing.looking:
-        lines, missing = await _look_up(request.site.stores.index, tree)
+    stores, digests = request.site.stores, request.site.digests
+    async with digests.summing.looking:  # members and lines of a large directory take tens of megabytes, once
+        tree = await digests.archives.tree(directory)
+        lines, missing = await _look_up(stores.index, tree)
+        if not missing:
+            text = digests.summing.shared(await disk.run(_joined, lines))
     if missing:
         if request.scope["method"] == "GET":
-            request.site.digests.summing.begin(directory, [(*directory, *tree.path(member)) for member in missing])
+            digests.summing.begin(directory, [(*directory, *tree.path(member)) for member in missing])
         raise Problem(
             HTTPStatus.SERVICE_UNAVAILABLE,
             f"Digests that are still to be computed: {len(missing):,}; ask again in a moment.",
             fields={"retry-after": str(request.site.settings.retry_after)},
         )
     newest_s = max(tree.statuses.mtimes_ns) // NS_PER_S
-    return deliver_text(request, b"".join(lines), PLAIN, SUMS.decode(), newest_s)
+    return deliver_text(request, text, PLAIN, SUMS.decode(), newest_s)
 
 
 async def _look_up(index: Index, tree: Tree) -> tuple[list[bytes], list[int]]:
@@ -54,6 +58,11 @@ async def _look_up(index: Index, tree: Tree) -> tuple[list[bytes], list[int]]:
     for start in range(0, len(files), BATCH):  # between two of which a client who has left is noticed
         await disk.run(_look_up_batch, index, tree, files[start : start + BATCH], lines, missing)
     return lines, missing
+
+
+def _joined(lines: list[bytes]) -> Text:
+    """Return the text, whose tag takes time to compute."""
+    return Text(b"".join(lines))
 
 
 def _look_up_batch(index: Index, tree: Tree, members: list[int], lines: list[bytes], missing: list[int]) -> None:

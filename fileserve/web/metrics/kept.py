@@ -19,6 +19,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from fileserve.web.workers.holding import take
+
 __all__ = ["Kept", "Numbers", "Snapshot", "add"]
 
 #: By family, and in it by what tells one number from another.
@@ -74,12 +76,8 @@ class Kept:
         """Return the number and the locked descriptor of the first place that nobody holds."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for number in count():
-            fd = os.open(self._path(number, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(fd)
-            else:
+            fd = take(self._path(number, ".lock"))
+            if fd is not None:
                 return number, fd
         raise AssertionError("numbers do not end")
 

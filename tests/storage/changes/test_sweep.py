@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -81,6 +83,28 @@ def test_what_is_replaced_at_the_moment_stays(changing: Served, swept_root: Root
         assert sweep(swept_root, lambda: True, nobodys) == 0
     os.close(fd)
     assert sweep(swept_root, lambda: True, nobodys) == 1
+
+
+def test_a_file_that_vanishes_meanwhile_hides_no_other(
+    changing: Served, swept_root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = os.scandir
+
+    @contextmanager
+    def scan_in_order(directory: int) -> Iterator[list[os.DirEntry[str]]]:
+        with scan(directory) as found:
+            yield sorted(found, key=lambda item: item.name)
+
+    def end_and_keep(place: Name, inode: int, age_s: float) -> bool:
+        (changing.path / f"{LEFT_OPEN}{'1f' * 16}").unlink()
+        return False
+
+    for name in (OPEN, f"{LEFT_OPEN}{'1f' * 16}", f"directory/{LEFT}"):
+        changing.write(name.encode(), b"half")
+    monkeypatch.setattr(os, "scandir", scan_in_order)
+    assert sweep(swept_root, lambda: True, end_and_keep) == 1
+    assert not (changing.path / "directory" / LEFT).exists()
+    assert (changing.path / OPEN).exists()
 
 
 def test_what_was_reserved_for_a_killed_process_is_given_back(changing: Served, swept_root: Root) -> None:

@@ -1,15 +1,20 @@
 """Uploads over several requests, without HTTP: what has arrived stays, digests go on, and time ends what is left."""
 
 import asyncio
+import errno
+import gc
 import hashlib
 import os
 import shutil
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
+from fileserve import disk
 from fileserve.storage.changes import uploads as uploads_module
+from fileserve.storage.changes.resumable import ResumedDraft
 from fileserve.storage.changes.room import Need
 from fileserve.storage.changes.session import Session
 from fileserve.storage.changes.sessions import Sessions, TooManySessions
@@ -23,6 +28,7 @@ from tests.storage.conftest import Served
 
 NAME: Name = (b"directory", b"new")
 MIB = 1 << 20
+BATCHES = [bytes([number]) * 256 * 1024 for number in b"NM"]  # each is written by itself
 
 
 def take_any(current: OpenFile | None) -> None:
@@ -285,4 +291,111 @@ async def test_what_was_cancelled_is_durable_before_the_table_is_closed(
     uploads.close()
     await asyncio.wait((request,))
     assert request.cancelled()
+    assert not caplog.records
+
+
+def slow_first(call: Callable[..., int], begun: threading.Event, overtaken: threading.Event) -> Callable[..., int]:
+    """Return a write that takes its time when it is the first, unless something overtakes it."""
+
+    def write(fd: int, chunks: list[bytes]) -> int:
+        if not begun.is_set():
+            begun.set()
+            overtaken.wait(0.2)
+            return call(fd, chunks)
+        count = call(fd, chunks)
+        overtaken.set()
+        return count
+
+    return write
+
+
+async def send_until_it_waits(uploads: Uploads, session: Session, *, is_checked: bool = False) -> asyncio.Task[None]:
+    """Begin a request that waits for its first batch, and has the second one at hand."""
+
+    async def write() -> None:
+        async with uploads.resume(session, Need(session.length), is_checked=is_checked) as staged:
+            ready.set()
+            await held.wait()
+            for batch in BATCHES:
+                await staged.write(batch)
+
+    ready, held = asyncio.Event(), asyncio.Event()
+    request = asyncio.ensure_future(write())
+    await ready.wait()
+    held.set()
+    return request
+
+
+async def let_tasks_go_on() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def end_cancelled(request: asyncio.Task[None]) -> None:
+    await asyncio.wait((request,))
+    assert request.cancelled()
+    settle()
+
+
+async def read_all(uploads: Uploads, session: Session, changing: Served) -> bytes:
+    content = changing.path.joinpath(*map(os.fsdecode, session.staged.name)).read_bytes()
+    assert await uploads.offset(session) == len(content)
+    return content
+
+
+async def test_a_batch_that_has_not_begun_keeps_its_place_when_the_request_is_cancelled(
+    uploads: Uploads, changing: Served
+) -> None:
+    session, may_go_on = await begin(uploads, 2 * len(BATCHES[0])), threading.Event()
+    request = await send_until_it_waits(uploads, session)
+    for _ in range(4):  # others have all the threads
+        disk.submit_change(may_go_on.wait, 10)
+    await let_tasks_go_on()
+    request.cancel()
+    await let_tasks_go_on()
+    may_go_on.set()
+    await end_cancelled(request)
+    assert await read_all(uploads, session, changing) == b"".join(BATCHES)
+    async with uploads.resume(session, Need(session.length)) as staged:
+        digests = await staged.finish()
+    assert digests is not None
+    assert digests.sha256 == hashlib.sha256(b"".join(BATCHES)).digest()
+
+
+@pytest.mark.parametrize("is_checked", [False, True], ids=["kept", "taken_back"])
+async def test_a_batch_that_is_being_written_is_not_overtaken_when_the_request_is_cancelled(
+    uploads: Uploads, changing: Served, is_checked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, begun, overtaken = await begin(uploads, 2 * len(BATCHES[0])), threading.Event(), threading.Event()
+    request = await send_until_it_waits(uploads, session, is_checked=is_checked)
+    begin_at = ResumedDraft.begin_at
+
+    def begin_and_tell(draft: ResumedDraft, offset: int) -> None:
+        begin_at(draft, offset)
+        overtaken.set()
+
+    monkeypatch.setattr(ResumedDraft, "begin_at", begin_and_tell)
+    monkeypatch.setattr(os, "writev", slow_first(os.writev, begun, overtaken))
+    assert await asyncio.to_thread(begun.wait, 10)
+    request.cancel()
+    await end_cancelled(request)
+    assert await read_all(uploads, session, changing) == (b"" if is_checked else b"".join(BATCHES))
+
+
+async def test_a_batch_that_fails_when_the_request_was_cancelled_is_no_fault_to_be_logged(
+    uploads: Uploads, changing: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    session, begun, never = await begin(uploads, 2 * len(BATCHES[0])), threading.Event(), threading.Event()
+    request = await send_until_it_waits(uploads, session)
+    monkeypatch.setattr(os, "writev", slow_first(fail, begun, never))
+    assert await asyncio.to_thread(begun.wait, 10)
+    request.cancel()
+    await end_cancelled(request)
+    assert await read_all(uploads, session, changing) == b""
+    del request
+    gc.collect()
+    await let_tasks_go_on()
     assert not caplog.records

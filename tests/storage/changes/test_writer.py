@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import fcntl
+import gc
 import hashlib
 import os
 import stat
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from fileserve import disk
 from fileserve.storage.changes import draft as draft_module
 from fileserve.storage.changes import placing, room
 from fileserve.storage.changes.changes import Changes
@@ -519,6 +521,31 @@ async def test_whoever_is_cancelled_leaves_nothing_or_the_whole(
     settle()
     stored = changing.path / "new.bin"
     assert stored.stat().st_size == 2 * MIB if step == "commit" else not stored.exists()
+
+
+async def test_whoever_is_cancelled_while_a_batch_waits_for_a_thread_leaves_nothing(
+    changing: Served, changes: Changes, caplog: pytest.LogCaptureFixture
+) -> None:
+    before, may_go_on = snapshot(changing), threading.Event()
+
+    async def upload() -> None:
+        with await changes.stage(NEW, Need()) as staged:
+            for _ in range(4):
+                disk.submit_change(may_go_on.wait, 10)
+            await staged.write(bytes(MIB))
+            waiting.set()
+            await staged.finish()
+
+    waiting, uploading = asyncio.Event(), asyncio.ensure_future(upload())
+    await waiting.wait()
+    uploading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await uploading
+    may_go_on.set()
+    settle()
+    gc.collect()
+    assert snapshot(changing) == before
+    assert not caplog.records
 
 
 async def test_a_discarded_file_cannot_get_a_name(changes: Changes) -> None:

@@ -130,3 +130,25 @@ async def test_content_that_was_to_be_compared_with_a_checksum_is_not_kept(
     assert (await patch(back, url, 2, DIGITS[2:])).status == 204
     await silent.ended
     assert (served_root / "new").read_bytes() == DIGITS
+
+
+async def test_who_leaves_while_other_workers_are_asked_spoils_no_answer(
+    served_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not that of somebody who still waits, and what was said before is none to who asks later."""
+    monkeypatch.setattr(handover, "ANSWER_S", 1000)
+    async with client_of(settings(served_root)) as client, asyncio.timeout(10):
+        asking = client.state["site"].taking.handover
+        for is_alone in (False, True):
+            leaving = asyncio.ensure_future(asking.free("id"))
+            staying = [] if is_alone else [asyncio.ensure_future(asking.free("id"))]
+            await asyncio.sleep(0)
+            leaving.cancel()
+            await asyncio.wait((leaving,))
+            asking._hear(b'{"kept": "id"}')
+            await asyncio.gather(*staying)
+            later = asyncio.ensure_future(asking.free("id"))
+            await asyncio.sleep(0.01)
+            assert not later.done()
+            asking._hear(b'{"kept": "id"}')
+            await later

@@ -1,8 +1,11 @@
 """Digests in fields, beside files and streamed: known ones at once, others when they are computed, never wrong ones."""
 
+import asyncio
 import base64
+import gc
 import hashlib
 import json
+import logging
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,8 +13,10 @@ from xml.etree import ElementTree
 
 import anyio
 import pytest
+from starlette.types import Message
 
 from fileserve import Settings
+from fileserve.web.content import Text
 from fileserve.web.digests.indexing import index_all
 from tests.asgi import Answer, Client, client_of
 from tests.storage.conftest import unprivileged
@@ -171,6 +176,43 @@ async def test_a_folder_s_sums_are_computed_whether_anybody_asks_again_or_not(
             await anyio.sleep(0.05)
 
 
+async def test_clients_share_a_folder_s_sums_in_memory_for_as_long_as_one_takes_them(client: Client) -> None:
+    path = "/checksum/folder/SHA256SUMS"
+    await eventually(client, path)
+    scope, goes_on = client._scope("GET", path, {}), asyncio.Event()
+    begun: asyncio.Queue[Message] = asyncio.Queue()
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        begun.put_nowait(message)
+        await goes_on.wait()
+
+    taking = [asyncio.ensure_future(client.app(scope, receive, send)) for _ in range(3)]
+    for _ in taking:
+        assert (await begun.get())["status"] == 200
+    await wait_for_texts(1)
+    goes_on.set()
+    await asyncio.gather(*taking)
+    del taking
+    await wait_for_texts(0)
+
+
+async def wait_for_texts(count: int) -> None:
+    """Wait until so many are in memory; the thread that has made one has it for a moment longer."""
+    with anyio.move_on_after(5):
+        while texts() != count:  # noqa: ASYNC110  no garbage tells when it is gone
+            await anyio.sleep(0.02)
+    assert texts() == count
+
+
+def texts() -> int:
+    gc.collect()
+    return sum(isinstance(held, Text) for held in gc.get_objects())
+
+
 async def test_a_real_file_named_sha256sums_wins(client: Client, served_root: Path) -> None:
     (served_root / "folder" / "SHA256SUMS").write_bytes(b"its own")
     answer = await client.get("/checksum/folder/SHA256SUMS")
@@ -197,6 +239,24 @@ async def test_the_background_pass_passes_over_what_it_may_not_read(client: Clie
     (served_root / "another").chmod(0o755)
     assert "repr-digest" in (await client.get("/download/folder/inner.txt")).fields
     assert "repr-digest" not in (await client.get("/download/digits.txt")).fields
+
+
+async def test_the_background_pass_tells_what_it_has_done(
+    served_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "fileserve.index")
+    (tmp_path / "empty").mkdir()
+    (served_root / "page.html").chmod(0)
+    async with client_of(Settings(root=tmp_path / "empty")) as client:
+        await index_all(client.state["site"], None)
+    async with client_of(Settings(root=served_root, weak_etag_ms=0)) as client:
+        await known(client)
+        with unprivileged():
+            await index_all(client.state["site"], None)
+    assert [record.getMessage() for record in caplog.records if record.message.startswith("digests: ")] == [
+        "digests: 0 files hashed, 0 known before, 0 could not be read",
+        "digests: 9 files hashed, 1 known before, 1 could not be read",
+    ]
 
 
 async def test_digests_survive_a_restart(served_root: Path, tmp_path: Path) -> None:
