@@ -127,19 +127,20 @@ class Keeper:
     async def _begin(self) -> Sequence[Row]:
         """Fold what is kept; return the lines of nginx's log that are among it."""
         try:
+            newest = await self._bus.newest()  # of what comes meanwhile some would be seen, and some not
             rows = [*await self._bus.last(OFFLOADED, ALL)]
             logged = await self._bus.last(LOGGED, LINES)
             rows += [*await self._bus.last(PIECES, ALL), *await self._bus.last(ENDED, ALL)]
             await self._bus.after(0, (ENDED,), 1)
         except RowsForgotten as forgotten:  # whether what began before has ended is not known any more
-            self._row = forgotten.row
             rows = [row for row in rows if row.topic != OFFLOADED or row.id > forgotten.row]
         except Unreadable:
             return ()
-        for row, told in read_rows(rows):
+        self._row = newest
+        for row, told in read_rows(row for row in rows if row.id <= newest):
             self._take(row, told)
         self._report_offloaded()
-        return logged
+        return [row for row in logged if row.id <= newest]
 
     async def _read(self) -> None:
         """Fold the rows that are there by now."""

@@ -281,6 +281,32 @@ async def test_what_was_heard_for_one_who_died_is_not_lost(start: Callable[..., 
     assert (told["outcome"], told["sent"]) == ("complete", LENGTH)
 
 
+async def test_what_comes_while_a_worker_takes_over_is_not_lost(
+    start: Callable[..., Worker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two of its looks at what is there, a response is left to nginx, and another one ends."""
+    last = Bus.last
+
+    async def written(bus: Bus, topic: str) -> None:
+        while not await last(bus, topic, 1):  # noqa: ASYNC110  the row is what is waited for
+            await asyncio.sleep(0.01)
+
+    async def meanwhile(bus: Bus, topic: str, *arguments: Any) -> Any:
+        found = await last(bus, topic, *arguments)
+        if topic == topics.OFFLOADED:
+            monkeypatch.setattr(Bus, "last", last)
+            offload(new)
+            await written(bus, topics.OFFLOADED)
+            offload(none, name="b.mkv")  # whose end nobody will tell: it counts as ended at once
+            await written(bus, topics.PIECES)
+        return found
+
+    monkeypatch.setattr(Bus, "last", meanwhile)
+    new, none = start(tmp_path / "missing" / "accel.log"), start(None)
+    [shown] = await under_way(new, 1)
+    assert shown["path"] == "a.mkv"
+
+
 async def test_the_log_is_read_from_where_the_first_that_is_waited_for_began(
     start: Callable[[], Worker], log: Path
 ) -> None:
