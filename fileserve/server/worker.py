@@ -83,7 +83,7 @@ class Worker(uvicorn.Server):
         for number in SIGNALS:
             loop.add_signal_handler(number, self.end, number)
         try:
-            with self.superior.attended(lost=lambda: self.end(signal.SIGTERM)):
+            with self.superior.attended(lost=self.lose):
                 yield
         finally:
             for number in SIGNALS:
@@ -127,6 +127,11 @@ class Worker(uvicorn.Server):
         if self.server_state.tasks:
             again = "; Ctrl-C again ends them now" if is_interrupt else ""
             log.warning("ending: %g s for %d under way%s", limit_s, len(self.server_state.tasks), again)
+
+    def lose(self) -> None:
+        """Begin the drain, since the superior is gone; one that has begun goes on: nobody asks to break it off."""
+        if self.leave_at is None:
+            self.end(signal.SIGTERM)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, then end the application's lifespan; uvicorn leaves that out when it is told to end now."""

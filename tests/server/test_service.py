@@ -133,6 +133,25 @@ def test_a_restart_loses_neither_download_nor_connection(
             assert get(listener) == b"small"
 
 
+@pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGKILL], ids=["is_told_to", "is_killed"])
+def test_a_worker_that_drains_already_goes_on_when_its_supervisor_leaves(
+    number: signal.Signals, root: Path, listener: socket.socket
+) -> None:
+    """A reload and then a restart: two reasons to drain, and none to break off."""
+    with service(root, "--supervise", listeners=(listener,)) as server:
+        server.hears("READY")
+        [draining] = workers(server)
+        download = Download(listener)
+        server.process.send_signal(signal.SIGHUP)
+        assert "renewed" in server.hears("READY", "1")["STATUS"]
+        others = [worker for worker in workers(server) if worker != draining]
+        server.process.send_signal(number)
+        server.process.wait(20)
+        assert not psutil.wait_procs(others, timeout=20)[1]  # by then the draining one has heard of it as well
+        assert download.is_whole(root)
+        assert not psutil.wait_procs([draining], timeout=20)[1]
+
+
 def test_a_single_process_that_is_told_to_leave_drains(root: Path, listener: socket.socket) -> None:
     with service(root, listeners=(listener,)) as server:
         server.hears("READY")
