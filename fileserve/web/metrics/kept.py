@@ -55,8 +55,9 @@ class Kept:
         """Put what this worker has counted itself, and how it stands, where others find it."""
         with self._writing:
             if not self._is_held():
-                os.close(self._place)
+                lost = self._place
                 self.worker, self._place = self._take_place()
+                os.close(lost)  # only now: where no place can be had, its number might become somebody else's
             path = self._path(self.worker, ".json")
             beside = path.with_suffix(".new")
             beside.write_text(json.dumps({"counters": add(self._before, counters), "gauges": gauges}))

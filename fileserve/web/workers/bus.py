@@ -17,6 +17,7 @@ import asyncio
 import logging
 import re
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -54,6 +55,7 @@ class Bus:
         self._listeners: list[Callable[[bytes], None]] = []
         self._recent: Recent | None = None
         self._neighbours = Neighbours(place, self._outbox.call, self._hear) if place else None
+        self._looked_s = time.monotonic()  # after the neighbours
         self._work = asyncio.ensure_future(self._write_and_read())
 
     @property
@@ -154,14 +156,18 @@ class Bus:
             await self._outbox.pause(BATCH_S)
 
     async def _wait(self) -> None:
-        """Wait until there is something to do; look after the neighbours when there is nothing."""
+        """Wait until there is something to do; look after the neighbours now and then, however much there is."""
         neighbours = self._neighbours
         if neighbours is None:
             await self._outbox.called(None)
-        elif not await self._outbox.called(LOOK_S if neighbours.can_ring else POLL_S):
+            return
+        look_at_s = self._looked_s + (LOOK_S if neighbours.can_ring else POLL_S)
+        await self._outbox.called(max(0, look_at_s - time.monotonic()))
+        if time.monotonic() >= look_at_s:
             await self._look_after(neighbours)
 
     async def _look_after(self, neighbours: Neighbours) -> None:
+        self._looked_s = time.monotonic()
         try:
             if await _run(neighbours.are_lost):
                 neighbours.settle_anew()

@@ -20,10 +20,17 @@ class Election:
     """One worker's part in the election by the lock file *path*. Raises ``OSError`` where that cannot be made."""
 
     def __init__(self, path: Path) -> None:
-        self._fd: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._fd: int | None = None
         self._loop = asyncio.get_running_loop()
         self._next: asyncio.TimerHandle | None = None
         self.is_elected = False
+        self.stand(path)
+
+    def stand(self, path: Path) -> None:
+        """Stand for election by the lock file *path* from now on; where that cannot be made, all stays as it was."""
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.close()
+        self._fd = fd
         self._try()
 
     def close(self) -> None:

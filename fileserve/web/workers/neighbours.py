@@ -2,7 +2,7 @@
 
 All are files beside the log of events. Where somebody has deleted them (caches are cleared), the workers would be deaf
 to each other, and a new one elected beside the old; so each worker looks for its own socket when it rings, and now and
-then, and settles anew.
+then, and settles anew. What fails of it is tried at the next look.
 """
 
 import logging
@@ -62,12 +62,17 @@ class Neighbours:
         return self._doorbell is not None and not self._doorbell.is_hung()
 
     def settle_anew(self) -> None:
-        """Hang the doorbell again, and stand for election again. Raises as the first time."""
+        """Hang the doorbell again, and stand for election again.
+
+        Raises as the first time; then the lost doorbell stays, so that `are_lost` says so again.
+        """
         log.warning("the files beside the log of events were deleted; they are made anew")
-        self.close()
         self._place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._elections = {office: Election(self._lock_of(office)) for office in self._elections}
-        self._doorbell = self._hang()
+        for office, election in self._elections.items():
+            election.stand(self._lock_of(office))
+        lost, self._doorbell = self._doorbell, self._hang()
+        if lost is not None:
+            lost.close()
 
     def close(self) -> None:
         """Leave them."""

@@ -57,15 +57,13 @@ class Outbox:
         self._is_closed.set()
         self._wake.set()
 
-    async def called(self, within_s: float | None) -> bool:
-        """Wait until there is something to do, or for *within_s*; return whether there is."""
+    async def called(self, within_s: float | None) -> None:
+        """Wait until there is something to do, or for *within_s*."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._wake.wait()
-        is_called = self._wake.is_set()
         self._wake.clear()
         self._called = False
-        return is_called
 
     async def pause(self, seconds: float) -> None:
         """Wait for *seconds*, or for the end."""

@@ -89,6 +89,25 @@ def test_a_directory_that_is_deleted_is_made_anew_with_what_is_known(tmp_path: P
     other.close()
 
 
+def test_where_no_place_can_be_had_nothing_of_others_is_closed(tmp_path: Path) -> None:
+    """Not at the second try either, when the number of the lost place is somebody else's."""
+    place = tmp_path / "counts"
+    kept = Kept(place)
+    shutil.rmtree(place)
+    place.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileExistsError):
+        kept.write(ONE, STANDS)
+    with Path(os.devnull).open() as of_another:
+        with pytest.raises(FileExistsError):
+            kept.write(ONE, STANDS)
+        os.fstat(of_another.fileno())
+        place.unlink()
+        kept.write(ONE, STANDS)
+        os.fstat(of_another.fileno())
+    assert total(kept) == 1
+    kept.close()
+
+
 def test_nothing_stays_open(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     one, other = Kept(tmp_path), Kept(tmp_path)

@@ -475,6 +475,33 @@ class TestFailures:
                 one.broadcast(b"again")
                 await until(lambda: heard == [b"again"])
 
+    async def test_a_worker_that_cannot_meet_the_others_anew_tries_again(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(bus_module, "LOOK_S", 0.05)
+        async with opened(path) as bus:
+            shutil.rmtree(path.parent)
+            path.parent.symlink_to(path.parent.with_name("nowhere"))
+            await until(lambda: "cannot find each other again" in caplog.text)
+            path.parent.unlink()
+            await until(lambda: len(list(path.parent.glob("*.bells/*"))) == 1)
+            assert bus.is_elected
+            async with opened(path) as other:
+                assert not other.is_elected
+
+    async def test_a_worker_that_is_never_idle_looks_after_the_others_too(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bus_module, "LOOK_S", 0.05)
+        async with opened(path) as bus:
+            shutil.rmtree(path.with_suffix(".bells"))
+
+            def is_hung() -> bool:
+                bus.append("a", "always something")
+                return path.with_suffix(".bells").exists()
+
+            await until(is_hung)
+
     async def test_what_the_bus_does_in_threads_is_known_as_such(self, path: Path) -> None:
         """So that what is logged there is not put on the bus: a log that fails at each row would go on for ever."""
         async with opened(path) as bus:
