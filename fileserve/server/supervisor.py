@@ -51,7 +51,12 @@ class Supervisor:
             loop.add_signal_handler(number, self.end, number)
         loop.add_signal_handler(signal.SIGUSR2, self.leave)
         tasks: set[asyncio.Task[None]] = set()
-        loop.add_signal_handler(signal.SIGHUP, lambda: tasks.add(loop.create_task(self.renew())))
+
+        def renew() -> None:
+            tasks.add(task := loop.create_task(self.renew()))
+            task.add_done_callback(tasks.discard)
+
+        loop.add_signal_handler(signal.SIGHUP, renew)
         with self.superior.attended(lost=lambda: None):
             await self._run()
 
@@ -122,22 +127,11 @@ class Supervisor:
         self.superior.ready(status)
 
     async def _start(self) -> Member:
-        """Start a worker and return when it accepts connections."""
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        fds = [listener.fileno() for listener in self.listeners]
-        command = [sys.executable, "-m", "fileserve.server.worker", "--listeners", ",".join(map(str, fds))]
-        if self.superior.watchdog_s:
-            command += ["--beat", str(self.superior.watchdog_s / 3)]
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                "--leash",
-                str(theirs.fileno()),
-                pass_fds=(*fds, theirs.fileno()),
-                start_new_session=True,  # Ctrl-C reaches the supervisor alone, which passes it on
-            )
-        member = Member(process, ours, time.monotonic())
+        """Start a worker and return when it accepts connections. Raises ``StartFailed``."""
+        try:
+            member = await self._fork()
+        except (OSError, RuntimeError) as error:  # no process, descriptor or thread is left
+            raise StartFailed(f"a worker cannot be started: {error}") from error
         watch = asyncio.ensure_future(self._watch(member))
         self.watches[watch] = member
         watch.add_done_callback(self.watches.pop)
@@ -145,6 +139,28 @@ class Supervisor:
             member.signal(signal.SIGTERM)
         await member.ready()
         return member
+
+    async def _fork(self) -> Member:
+        """Return a new worker, which does not accept yet."""
+        fds = [listener.fileno() for listener in self.listeners]
+        command = [sys.executable, "-m", "fileserve.server.worker", "--listeners", ",".join(map(str, fds))]
+        if self.superior.watchdog_s:
+            command += ["--beat", str(self.superior.watchdog_s / 3)]
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                process = await asyncio.create_subprocess_exec(
+                    *command,
+                    "--leash",
+                    str(theirs.fileno()),
+                    pass_fds=(*fds, theirs.fileno()),
+                    start_new_session=True,  # Ctrl-C reaches the supervisor alone, which passes it on
+                )
+        except BaseException:
+            ours.close()
+            raise
+        ours.setblocking(False)
+        return Member(process, ours, time.monotonic())
 
     def _serve(self, member: Member) -> None:
         self.serving.append(member)

@@ -9,9 +9,6 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from fileserve.server.member import Member, StartFailed
-from fileserve.server.superior import Superior
-from fileserve.server.supervisor import Supervisor
 from tests.server.certificates import certificate
 from tests.tools import serving, wait_until
 
@@ -40,28 +37,3 @@ def test_sigterm_in_the_pause_before_a_replacement_ends_without_a_traceback(root
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(20) == 0
         assert "Traceback" not in server.log.read_text()
-
-
-async def test_a_signal_while_workers_start_is_not_passed_on_twice() -> None:
-    ends: list[signal.Signals] = []
-
-    class Starting(Supervisor):
-        async def _start(self) -> Member:
-            self.end(signal.SIGTERM)
-            raise StartFailed("ended while it started")
-
-        def end(self, number: signal.Signals) -> None:
-            ends.append(number)
-            super().end(number)
-
-    await Starting(1, [], interrupt_s=10, superior=Superior()).run()
-    assert ends == [signal.SIGTERM]
-
-
-async def test_workers_that_do_not_start_are_an_error() -> None:
-    class Failing(Supervisor):
-        async def _start(self) -> Member:
-            raise StartFailed("ended while it started")
-
-    with pytest.raises(StartFailed):
-        await Failing(1, [], interrupt_s=10, superior=Superior()).run()
