@@ -107,8 +107,9 @@ class Supervisor:
                 for old in list(self.serving):
                     await self._renew(old)
             except StartFailed as error:
-                log.error("renewal stopped, the old workers go on: %s", error)
-                self.superior.ready(f"renewal stopped, the old workers go on: {error}")
+                if not self.ending:
+                    log.error("renewal stopped, the old workers go on: %s", error)
+                    self.superior.ready(f"renewal stopped, the old workers go on: {error}")
             else:
                 if not self.ending:
                     self._succeed("the worker is renewed", "all {} workers are renewed")
@@ -119,7 +120,8 @@ class Supervisor:
         self._serve(await self._start())
         if old in self.serving:
             self.serving.remove(old)
-        old.signal(signal.SIGTERM)
+        if not old.drains:  # or this would be its second signal: the end has come meanwhile
+            old.signal(signal.SIGTERM)
 
     def _succeed(self, one: str, several: str) -> None:
         status = one if self.count == 1 else several.format(self.count)

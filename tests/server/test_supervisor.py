@@ -61,6 +61,9 @@ class Workers:
     def may_accept(self, yes: bool, pid: int | None = None) -> None:
         self._mark(f"may_accept_{pid}" if pid else "may_accept", yes)
 
+    def may_not_start(self, yes: bool) -> None:
+        self._mark("may_not_start", yes)
+
     async def begun(self, count: int) -> None:
         await until(lambda: len(os.listdir(self.folder / "begun")) == count)
 
@@ -79,6 +82,20 @@ def workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workers:
     monkeypatch.setattr(sys, "executable", str(script))
     monkeypatch.setattr(supervisor_module, "PAUSE_S", 0.01)
     return Workers(tmp_path)
+
+
+@pytest.fixture
+def signalled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The process ids to which a signal was sent, in turn."""
+    pids: list[int] = []
+    send = Member.signal
+
+    def noting(member: Member, number: signal.Signals) -> None:
+        pids.append(member.process.pid)
+        send(member, number)
+
+    monkeypatch.setattr(Member, "signal", noting)
+    return pids
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -187,3 +204,29 @@ async def test_a_renewal_for_which_no_process_is_to_be_had_ends_with_the_old_wor
             await until(lambda: manager.told == ["ready", "reloading", "ready"])
         assert pids(supervisor) == before
         assert descriptors() == fds
+
+
+async def test_an_end_in_a_renewal_tells_each_worker_once(workers: Workers, signalled: list[int]) -> None:
+    manager = Manager()
+    async with supervising(1, manager) as supervisor:
+        workers.may_accept(False)
+        renewing = asyncio.ensure_future(supervisor.renew())
+        await workers.begun(2)
+        supervisor.end(signal.SIGTERM)
+        workers.may_accept(True)
+        await renewing
+        assert sorted(signalled) == sorted(member.process.pid for member in supervisor.watches.values())
+        assert len(set(signalled)) == 2
+    assert manager.told == ["ready", "reloading", "stopping", "stopping"]
+
+
+async def test_a_renewal_that_is_ended_before_the_new_worker_starts_says_nothing_more(workers: Workers) -> None:
+    manager = Manager()
+    async with supervising(1, manager) as supervisor:
+        workers.may_accept(False)
+        renewing = asyncio.ensure_future(supervisor.renew())
+        await workers.begun(2)
+        supervisor.end(signal.SIGTERM)
+        workers.may_not_start(True)
+        await renewing
+        assert manager.told == ["ready", "reloading", "stopping"]

@@ -3,6 +3,8 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,7 +12,7 @@ import psutil
 import pytest
 
 from tests.server.certificates import certificate
-from tests.tools import serving, wait_until
+from tests.tools import clean_environment, serving, wait_until
 
 
 @pytest.fixture
@@ -37,3 +39,17 @@ def test_sigterm_in_the_pause_before_a_replacement_ends_without_a_traceback(root
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(20) == 0
         assert "Traceback" not in server.log.read_text()
+
+
+def test_a_signal_before_the_application_is_loaded_ends_a_worker_in_peace(root: Path) -> None:
+    """It waits for the loop, which does not turn before."""
+    script = (
+        "import os, signal, uvicorn\n"
+        "load = uvicorn.Config.load\n"
+        "uvicorn.Config.load = lambda config: (os.kill(os.getpid(), signal.SIGTERM), load(config))\n"
+        "from fileserve.cli import main; main()"
+    )
+    command = [sys.executable, "-c", script, "serve", str(root), "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=clean_environment(), check=False)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
