@@ -63,8 +63,7 @@ class Supervisor:
     async def _run(self) -> None:
         try:
             async with self.renewing:
-                for member in await asyncio.gather(*(self._start() for _ in range(self.count))):
-                    self._serve(member)
+                await asyncio.gather(*(self._add() for _ in range(self.count)))
             if not self.ending:
                 self._succeed("1 worker accepts connections", "{} workers accept connections")
         except StartFailed:
@@ -115,21 +114,30 @@ class Supervisor:
                     self._succeed("the worker is renewed", "all {} workers are renewed")
 
     async def _renew(self, old: Member) -> None:
-        if self.ending:
+        """Put a new worker in the place of *old*.
+
+        Where *old* has crashed, before or meanwhile, it has a successor already, and the new one is one too many.
+        """
+        if self.ending or old not in self.serving:
             return
-        self._serve(await self._start())
+        leaving = new = await self._start()
         if old in self.serving:
-            self.serving.remove(old)
-        if not old.drains:  # or this would be its second signal: the end has come meanwhile
-            old.signal(signal.SIGTERM)
+            self.serving[self.serving.index(old)] = new
+            leaving = old
+        if not leaving.drains:  # or this would be its second signal: the end has come meanwhile
+            leaving.signal(signal.SIGTERM)
 
     def _succeed(self, one: str, several: str) -> None:
         status = one if self.count == 1 else several.format(self.count)
         log.info(status)
         self.superior.ready(status)
 
+    async def _add(self) -> None:
+        """Start a worker, which serves when this returns. Raises ``StartFailed``."""
+        self.serving.append(await self._start())
+
     async def _start(self) -> Member:
-        """Start a worker and return when it accepts connections. Raises ``StartFailed``."""
+        """Start a worker, which accepts connections when this returns it. Raises ``StartFailed``."""
         try:
             member = await self._fork()
         except (OSError, RuntimeError) as error:  # no process, descriptor or thread is left
@@ -140,6 +148,8 @@ class Supervisor:
         if self.ending:
             member.signal(signal.SIGTERM)
         await member.ready()
+        if member.process.returncode is not None:
+            raise StartFailed(f"worker {member.process.pid} ended as soon as it had started")
         return member
 
     async def _fork(self) -> Member:
@@ -164,11 +174,6 @@ class Supervisor:
         ours.setblocking(False)
         return Member(process, ours, time.monotonic())
 
-    def _serve(self, member: Member) -> None:
-        self.serving.append(member)
-        if member.process.returncode is not None:  # it crashed since it was ready
-            self.serving.remove(member)
-
     async def _watch(self, member: Member) -> None:
         """Wait for a worker's end; replace it when nobody asked it to end."""
         hearing = asyncio.ensure_future(member.hear(self.superior.watchdog_s))
@@ -190,7 +195,7 @@ class Supervisor:
             if self.ending:
                 return
             try:
-                self._serve(await self._start())
+                await self._add()
             except StartFailed as error:
                 log.error("%s; trying again", error)
                 soon = True

@@ -19,7 +19,7 @@ from fileserve.server.member import Member, StartFailed
 from fileserve.server.superior import Superior
 from fileserve.server.supervisor import Supervisor
 
-PATIENCE_S = 5
+PATIENCE_S = 20
 STAND_IN = """#!{python} -SE
 import os, pathlib, signal, socket, sys, time
 folder = pathlib.Path({folder!r})
@@ -230,3 +230,62 @@ async def test_a_renewal_that_is_ended_before_the_new_worker_starts_says_nothing
         workers.may_not_start(True)
         await renewing
         assert manager.told == ["ready", "reloading", "stopping"]
+
+
+async def test_another_worker_that_crashes_in_a_renewal_is_replaced_once(workers: Workers) -> None:
+    async with supervising(2) as supervisor:
+        before = pids(supervisor)
+        workers.may_accept(False)
+        renewing = asyncio.ensure_future(supervisor.renew())
+        await workers.begun(3)
+        await crash(supervisor.serving[-1])
+        await workers.begun(4)
+        workers.may_accept(True)
+        await renewing
+        await calm(supervisor)
+        assert len(supervisor.serving) == 2
+        assert not set(before) & set(pids(supervisor))
+
+
+@pytest.mark.parametrize("starts", [True, False], ids=["new_one_starts", "new_one_does_not"])
+async def test_the_worker_that_crashes_while_it_is_renewed_has_one_successor(workers: Workers, starts: bool) -> None:
+    async with supervising(1) as supervisor:
+        [crashing] = supervisor.serving
+        workers.may_accept(False)
+        renewing = asyncio.ensure_future(supervisor.renew())
+        await workers.begun(2)
+        await crash(crashing)
+        await workers.begun(3)
+        if not starts:
+            workers.may_not_start(True)
+            await until(lambda: len(os.listdir(workers.folder / "begun")) > 3)
+            workers.may_not_start(False)
+        workers.may_accept(True)
+        await renewing
+        await calm(supervisor)
+        assert len(supervisor.serving) == 1
+
+
+async def test_a_worker_that_crashes_while_others_still_start_is_replaced(workers: Workers) -> None:
+    workers.may_accept(False)
+    async with supervising(2, until_they_accept=False) as supervisor:
+        await workers.begun(2)
+        crashing = next(iter(supervisor.watches.values()))
+        workers.may_accept(True, crashing.process.pid)
+        await until(crashing.accepts.done)
+        await crash(crashing)
+        workers.may_accept(True)
+        await until(lambda: len(supervisor.serving) == 2)
+        assert crashing not in supervisor.serving
+
+
+async def crash(member: Member) -> None:
+    """Kill *member*, and return when its supervisor knows."""
+    member.process.kill()
+    await until(lambda: member.leash.fileno() == -1)
+
+
+async def calm(supervisor: Supervisor) -> None:
+    """Return when no worker is starting, or gone: each serves or drains."""
+    watched = supervisor.watches.values()
+    await until(lambda: {member for member in watched if not member.drains} == set(supervisor.serving) != set())
