@@ -57,7 +57,7 @@ class Doorbell:
 
     def send(self, message: bytes) -> None:
         """Send *message* to all other workers whose queues have room for it. For any thread; waits for none of them."""
-        for name in os.listdir(self._directory):
+        for name in self._listed():
             if name != self._name:
                 self._send_to(name, message)
 
@@ -75,6 +75,16 @@ class Doorbell:
         self._unlink(self._name)
         self._socket.close()
         os.close(self._directory)
+
+    def _listed(self) -> list[str]:
+        """Return the names of all that are there.
+
+        The path opens the directory anew: by its descriptor, two threads that list at once would share one place in it,
+        and each pass over what the other has read.
+        """
+        with suppress(OSError):  # it was deleted, or no descriptor is left: who is not woken looks each minute
+            return os.listdir(self._prefix)
+        return []
 
     def _send_to(self, name: str, message: bytes) -> None:
         try:

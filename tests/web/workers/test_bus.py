@@ -552,6 +552,37 @@ class TestDoorbell:
         other.close()
         assert heard == [b"x" * 100_000]
 
+    @pytest.mark.parametrize("length", [1, 200], ids=["short_path", "long_path"])
+    async def test_two_threads_that_send_at_once_each_reach_all(self, tmp_path: Path, length: int) -> None:
+        """The bus rings in a disk thread, while the loop's thread broadcasts."""
+        bells = tmp_path / ("x" * length) / "bells"
+        bell = Doorbell(bells, lambda: None, lambda message: None)
+        others = {f"other{number}" for number in range(100)}
+        for name in others:
+            (bells / name).touch()  # nobody: what counts is who is sent to
+        reached = list[set[str]]()
+
+        def send() -> None:
+            for _ in range(300):
+                mine[threading.get_ident()] = set()
+                bell.send(b"")
+                reached.append(mine[threading.get_ident()])
+
+        mine = dict[int, set[str]]()
+        bell._send_to = lambda name, message: mine[threading.get_ident()].add(name)  # type: ignore[method-assign]
+        thread = threading.Thread(target=send)
+        thread.start()
+        send()
+        thread.join()
+        bell.close()
+        assert [names for names in reached if names != others] == []
+
+    async def test_who_sends_where_all_was_deleted_reaches_nobody(self, bells: Path) -> None:
+        bell = Doorbell(bells, lambda: None, lambda message: None)
+        shutil.rmtree(bells)
+        bell.send(b"hello")
+        bell.close()
+
     @pytest.mark.parametrize("name", ["file", "file/beneath"])
     async def test_a_place_that_is_none_is_an_error_and_leaves_no_descriptor(self, tmp_path: Path, name: str) -> None:
         (tmp_path / "file").touch()
