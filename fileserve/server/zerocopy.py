@@ -131,7 +131,7 @@ class Sender:
         self._unregister()  # or the loop would turn idly while the disk works
         self._check_alive()
         self._cork()
-        out, file = os.dup(self._fd), os.dup(region.file)
+        out, file = _duplicates(self._fd, region.file)
         job = asyncio.wrap_future(disk.submit(_send_and_close, out, file, region.start, count))
         try:
             sent = await asyncio.shield(job)  # a job that is dropped unbegun would close nothing
@@ -195,18 +195,33 @@ class Sender:
             self._loop.call_soon(self._step)
 
     def _register(self) -> None:
-        """Have the next span sent when the socket takes more."""
-        if not self._registered:
+        """Have the next span sent when the socket takes more; `send` raises where that cannot be."""
+        if self._registered:
+            return
+        try:
             self._check_alive()
             if self._waits_on is None:
                 self._waits_on = os.dup(self._fd)
             self._loop.add_writer(self._waits_on, self._step)
+        except OSError as error:  # the loop, which has called, would tell nobody
+            self._settle(error)
+        else:
             self._registered = True
 
     def _unregister(self) -> None:
         if self._registered and self._waits_on is not None:
             self._loop.remove_writer(self._waits_on)
         self._registered = False
+
+
+def _duplicates(out: int, file: int) -> tuple[int, int]:
+    """Return duplicates of both descriptors, or of neither: one that stays would hold the connection open."""
+    out = os.dup(out)
+    try:
+        return out, os.dup(file)
+    except OSError:
+        os.close(out)
+        raise
 
 
 def _send_and_close(out: int, file: int, offset: int, count: int) -> int:

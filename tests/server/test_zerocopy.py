@@ -1,9 +1,11 @@
 """The sender alone, on a pair of real sockets: turns of the loop, options of the socket, and races."""
 
 import asyncio
+import errno
+import itertools
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from fileserve.server import sockets
 from fileserve.server.listeners import listen
 from fileserve.server.zerocopy import FIRST_SPAN, SPAN, Disconnected, FileEnded, Sender
 from fileserve.settings import Settings
-from tests.server.harness import wait_until
+from tests.server.harness import descriptors, wait_until
 
 MIB = 1 << 20
 
@@ -174,6 +176,48 @@ async def test_an_error_of_the_disk_is_passed_on(
     sender.release()
     sender.lose()
     assert not isinstance(caught.value, Disconnected | FileEnded)
+
+
+@pytest.mark.parametrize("left", [0, 1], ids=["none", "one"])
+async def test_a_cold_send_without_descriptors_fails_and_keeps_none(
+    pair: tuple[socket.socket, socket.socket], source: int, left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Above all none of the connection, which would stay open with it."""
+    monkeypatch.setattr(disk, "is_resident", lambda fd, offset: False)
+    monkeypatch.setattr(os, "dup", failing_dup(left))
+    before = descriptors()
+    sender = Sender(asyncio.get_running_loop(), pair[0])
+    with pytest.raises(OSError, match="Too many open files"):
+        await sender.send(source, 0, 1)
+    sender.release()
+    sender.lose()
+    assert descriptors() == before
+
+
+async def test_a_send_that_cannot_wait_for_its_socket_fails_at_once(
+    pair: tuple[socket.socket, socket.socket], source: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where that shows in a turn of the loop, to which nobody listens."""
+    monkeypatch.setattr(os, "dup", failing_dup(0))
+    sender = Sender(asyncio.get_running_loop(), pair[0])
+    with pytest.raises(OSError, match="Too many open files"):
+        async with asyncio.timeout(10):
+            await sender.send(source, 0, 24 * MIB)
+    assert sender.sent >= FIRST_SPAN
+    sender.release()
+    sender.lose()
+
+
+def failing_dup(left: int) -> Callable[[int], int]:
+    """Return an ``os.dup`` that works *left* times."""
+    dup, counter = os.dup, itertools.count()
+
+    def failing(fd: int) -> int:
+        if next(counter) < left:
+            return dup(fd)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    return failing
 
 
 async def test_a_cold_send_to_a_full_socket_waits_for_the_socket_and_not_in_a_thread(
