@@ -1,7 +1,8 @@
 """Every setting with its unit, once: option, environment variable, TOML key and ``--help`` all come from this table.
 
 Order of precedence: command line, environment (``FILESERVE_PORT=9000``), ``fileserve.toml`` in the current directory
-(``port = 9000``), default. A name that no setting has is an error in each of the three, never silence.
+(``port = 9000``), default. A name that no setting has is an error in each of the three, never silence. A variable that
+is empty counts for nothing, but where a server hands all settings on to its workers (``FILESERVE_COMPLETE``).
 
 Longer than other modules, because it is one table; what its types accept beyond their names is in `values`. A field
 that is left out of ``repr`` is a secret: no message shows its value.
@@ -16,7 +17,13 @@ from typing import Annotated, Literal
 
 from pydantic import ByteSize, Field, FilePath, ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from fileserve.values import (
     AccelLocation,
@@ -37,6 +44,7 @@ from fileserve.values import (
 )
 
 ENVIRONMENT_PREFIX = "FILESERVE_"
+COMPLETE = f"{ENVIRONMENT_PREFIX}COMPLETE"  # set where the other variables are all there is to know
 CONFIGURATION_FILE = "fileserve.toml"
 KIB = 1024
 
@@ -59,7 +67,6 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=ENVIRONMENT_PREFIX,
         env_ignore_empty=True,
-        toml_file=CONFIGURATION_FILE,
         extra="forbid",
         frozen=True,
         # Where a setting has an alias, that is its environment variable; everywhere else it goes by its name.
@@ -275,13 +282,16 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take arguments before the environment before the TOML file."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        """Take arguments before the environment before the TOML file; a complete environment leaves nothing to that."""
+        if COMPLETE in os.environ:
+            return init_settings, EnvSettingsSource(settings_cls, env_ignore_empty=False)
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, CONFIGURATION_FILE)
 
     def to_environment(self) -> dict[str, str]:
-        """Return these settings as environment variables: how they reach a worker, which is a process of its own."""
+        """Return these settings as a complete environment: how they reach a worker, which is a process of its own."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
-        return {variable(name): _as_text(value) for name, value in values.items() if value is not None}
+        given = {variable(name): _as_text(value) for name, value in values.items() if value is not None}
+        return {COMPLETE: "1", **given}
 
 
 def load_settings(**arguments: object) -> Settings:
@@ -319,7 +329,7 @@ def variable(name: str) -> str:
 
 def _refuse_unknown_variables() -> None:
     known = {variable(name) for name in Settings.model_fields}
-    for given in sorted(os.environ):
+    for given in sorted(os.environ.keys() - {COMPLETE}):
         if given.startswith(ENVIRONMENT_PREFIX) and given not in known:
             raise SettingsError(f"{given}: there is no such setting{_suggest(given, known)}")
 

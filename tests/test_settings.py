@@ -112,6 +112,22 @@ def test_settings_reach_a_worker_through_the_environment(folder: Path, monkeypat
     assert load_settings() == settings
 
 
+def test_what_is_empty_on_the_command_line_is_empty_in_a_worker(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the file says, also later; elsewhere, an empty variable counts for nothing."""
+    given = {"trusted_proxies": "", "cache_control": "", "token": "", "accel_redirect": ""}
+    (folder / "fileserve.toml").write_text(
+        "trusted_proxies = '127.0.0.1'\naccel_redirect = '/_files/'\ntoken = 'sixteen-letters!'\ncache_control = 'file'"
+    )
+    monkeypatch.setenv("FILESERVE_CACHE_CONTROL", "environment")
+    settings = load_settings(root=folder, **given)
+    assert {name: getattr(settings, name) for name in given} == given
+    for name, value in settings.to_environment().items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == settings
+    (folder / "fileserve.toml").write_text("unknown = 1")  # changed for the next start
+    assert load_settings() == settings
+
+
 def test_accounts_are_several_in_each_source(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     accounts = (f"anna:{HASH}", f"bob:{HASH}")
     (folder / "fileserve.toml").write_text(f"auth = {list(accounts)}")

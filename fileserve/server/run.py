@@ -12,7 +12,7 @@ from fileserve.server.logs import set_up_logging
 from fileserve.server.notifying import superior_of_environment
 from fileserve.server.supervisor import StartFailed, Supervisor
 from fileserve.server.worker import Drain, Worker
-from fileserve.settings import Settings, SettingsError
+from fileserve.settings import ENVIRONMENT_PREFIX, Settings, SettingsError
 
 __all__ = ["CannotListen", "StartFailed", "check_certificate", "check_exposure", "listen", "run", "url_of"]
 
@@ -27,12 +27,19 @@ def run(settings: Settings, listeners: list[socket.socket]) -> None:
     """
     set_up_logging(settings.log_format)
     raise_descriptor_limit()
-    os.environ.update(settings.to_environment())
+    _hand_on(settings)
     superior = superior_of_environment()
     if settings.workers > 1 or settings.supervise:
         asyncio.run(Supervisor(settings.workers, listeners, settings.interrupt_timeout, superior).run())
     else:
         Worker(configure(settings), Drain.of(settings), superior).run(sockets=listeners)
+
+
+def _hand_on(settings: Settings) -> None:
+    """Put *settings* into the environment, in place of all that stands there."""
+    for variable in [name for name in os.environ if name.startswith(ENVIRONMENT_PREFIX)]:
+        del os.environ[variable]
+    os.environ.update(settings.to_environment())
 
 
 def check_certificate(settings: Settings) -> None:

@@ -257,6 +257,8 @@ def test_the_application_runs_under_uvicorn_itself(root: Path) -> None:
         pytest.param(("file", "environment"), "1", "environment", id="environment_before_file"),
         pytest.param(("file", "environment", "option"), "1", "option", id="option_before_both"),
         pytest.param(("file", "environment", "option"), "2", "option", id="in_worker_processes_too"),
+        pytest.param(("file", "environment", "option"), "1", "", id="an_option_that_is_empty"),
+        pytest.param(("file", "environment", "option"), "2", "", id="an_empty_one_in_worker_processes_too"),
     ],
 )
 def test_settings_count_in_the_promised_order(
@@ -265,7 +267,7 @@ def test_settings_count_in_the_promised_order(
     if "file" in sources:
         (tmp_path / "fileserve.toml").write_text('cache_control = "file"')
     variables = {"FILESERVE_CACHE_CONTROL": "environment"} if "environment" in sources else {}
-    options = ("--cache-control", "option") if "option" in sources else ()
+    options = ("--cache-control", expected) if "option" in sources else ()
     command = (*FILESERVE, "serve", str(root), "--port", "0", "--workers", workers, *options)
     with running(*command, folder=tmp_path, **variables) as server:
         assert head(f"{server.url}/download/plain.bin")["cache-control"] == expected
