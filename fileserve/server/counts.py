@@ -22,7 +22,10 @@ BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 
 
 class Counts:
-    """The counts of one server, which has *places* for connections. For the event loop's thread."""
+    """The counts of one server, which has *places* for connections. For the event loop's thread.
+
+    An attribute for each thing that is counted: to find it by a name would take longer.
+    """
 
     __slots__ = (
         "admitted",

@@ -2,8 +2,8 @@
 
 uvicorn makes one `ServerState` for each server, and a protocol for each connection. An `Edge` stands beside the
 `ServerState` and lives as long: it owns the tallies of clients, the watch for stalled peers and the signals of the end.
-Two servers in one process share nothing, and no global is to be set before a start. A dozen attributes, because what
-is shared has this one owner.
+Two servers in one process share nothing, and no global is to be set before a start. More attributes than elsewhere,
+because what is shared has this one owner.
 """
 
 import asyncio

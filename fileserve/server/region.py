@@ -44,6 +44,15 @@ class Region:
                 return True
         return False
 
+    def settle(self, error: OSError | None) -> None:
+        """Tell who waits that there is no more to wait for, or the *error*; once is enough, and twice no harm."""
+        if self.done is None or self.done.done():
+            return
+        if error is None:
+            self.done.set_result(None)
+        else:
+            self.done.set_exception(error)
+
 
 def region_of(message: Mapping[str, Any]) -> tuple[int, int, int]:
     """Return descriptor, offset and count of an ASGI *message*; by default its position, and the rest of the file."""

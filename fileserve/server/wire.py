@@ -18,7 +18,7 @@ from fileserve.server.zerocopy import Sender
 
 
 class Wire:
-    """The sending side of one connection."""
+    """The sending side of one connection. So many attributes, because both ways to the socket meet here."""
 
     def __init__(
         self,

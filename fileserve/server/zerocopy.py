@@ -40,7 +40,10 @@ class FileEnded(OSError):
 
 
 class Sender:
-    """Sends to one connection, one region at a time."""
+    """Sends to one connection, one region at a time.
+
+    More attributes than elsewhere: an object for what is of one response would leave ten, and be asked for each span.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: Socket) -> None:
         self.sent = 0  # bytes that the kernel has taken from this sender since it was made
@@ -103,7 +106,8 @@ class Sender:
         if self._waits_on is not None:
             os.close(self._waits_on)
             self._waits_on = None
-        self._settle(Disconnected())
+        if self._region is not None:
+            self._region.settle(Disconnected())
 
     def _check_alive(self) -> None:
         if self._lost:
@@ -113,7 +117,7 @@ class Sender:
         """Send from the loop until the region ends or the page cache does; wait first where the socket *is_full*."""
         region.done = self._loop.create_future()
         if is_full:
-            self._register()
+            self._register(region)
         elif self._unyielded < SPAN and not self._registered:
             self._step()
         else:
@@ -148,26 +152,26 @@ class Sender:
             return
         stop = min(region.start + self._span, region.stop)
         if not region.is_resident(stop):
-            self._settle(None)
+            region.settle(None)
             return
         try:
             sent = self._send_span(region, stop)
         except BlockingIOError:
-            self._register()
+            self._register(region)
             return
         except OSError as error:
-            self._settle(_translated(error))
+            region.settle(_translated(error))
             return
         self._advance(region, sent)
         if sent == 0:
-            self._settle(FileEnded(errno.EIO, "the file ended before the region"))
+            region.settle(FileEnded(errno.EIO, "the file ended before the region"))
         elif region.start == region.stop:
-            self._settle(None)
+            region.settle(None)
         elif region.start == stop:
             self._span = min(2 * self._span, SPAN)
             self._continue()
         else:
-            self._register()
+            self._register(region)
 
     def _send_span(self, region: Region, stop: int) -> int:
         if self._has_begun:
@@ -180,21 +184,12 @@ class Sender:
         self.sent += sent
         self._unyielded += sent
 
-    def _settle(self, error: OSError | None) -> None:
-        done = self._region.done if self._region is not None else None
-        if done is None or done.done():
-            return
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
-
     def _continue(self) -> None:
         """Have the next span sent in the next turn; the socket takes more, as far as is known."""
         if not self._registered:
             self._loop.call_soon(self._step)
 
-    def _register(self) -> None:
+    def _register(self, region: Region) -> None:
         """Have the next span sent when the socket takes more; `send` raises where that cannot be."""
         if self._registered:
             return
@@ -204,7 +199,7 @@ class Sender:
                 self._waits_on = os.dup(self._fd)
             self._loop.add_writer(self._waits_on, self._step)
         except OSError as error:  # the loop, which has called, would tell nobody
-            self._settle(error)
+            region.settle(error)
         else:
             self._registered = True
 

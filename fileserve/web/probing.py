@@ -46,7 +46,7 @@ _CONTENT_FIELDS = [
 ]
 
 
-class Arrival(BaseModel):
+class Arrival(BaseModel):  # so many fields, as the document has them
     """A request as it has arrived."""
 
     http_version: str = Field(description="Of the last hop.")

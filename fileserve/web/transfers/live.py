@@ -55,7 +55,10 @@ class Sent(Handed, Protocol):
 
 
 class Live:
-    """One response with content, until all is known of its end."""
+    """One response with content, until all is known of its end.
+
+    More attributes than elsewhere: a second object would cost each response memory, and its request time.
+    """
 
     __slots__ = ("_segments", "account", "began_s", "ended_s", "floor", "id", "is_told", "request", "subject")
 

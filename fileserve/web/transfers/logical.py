@@ -62,7 +62,10 @@ class State:
 
 @dataclass(slots=True)
 class LogicalTransfer:
-    """What the pieces that have ended make up, and how and when the last one did."""
+    """What the pieces that have ended make up, and how and when the last one did.
+
+    More fields than elsewhere: all that is kept of a transfer while it may go on, folded from those of pieces.
+    """
 
     subject: Subject
     began_s: float

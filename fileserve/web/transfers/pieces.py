@@ -46,7 +46,7 @@ class Piece:
 
     *first* is the first byte that was asked for. *floor* is the byte from which on the client wants everything: *first*
     where it went on with an earlier download, else 0. *ids* are those of the responses. Times are seconds since 1970.
-    Of one under way that *is_offloaded*, sent by a proxy, nothing more is known.
+    Of one under way that *is_offloaded*, sent by a proxy, nothing more is known. So many fields, as one row has them.
     """
 
     subject: Subject

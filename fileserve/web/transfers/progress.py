@@ -56,7 +56,8 @@ UNWATCHED = Rhythm(0.25, under_way=8, ended=8, counted=8)
 class Progress:
     """The responses of this worker. *teller* is told of them; the ids begin with *worker*.
 
-    Nine attributes: *counts*, for the metrics, are of what ends here and nowhere else.
+    More attributes than elsewhere: what is under way and what has ended wait for the same turn. *counts*, for the
+    metrics, are of what ends here and nowhere else.
     """
 
     def __init__(self, teller: Teller, worker: str) -> None:

@@ -43,7 +43,8 @@ T = TypeVar("T")
 class Tracking:
     """The transfers of one worker, made in its loop. *window_s* is how long one goes on without a response.
 
-    *nginx_log* is where nginx tells how what it has sent has ended; without it that stays unknown.
+    *nginx_log* is where nginx tells how what it has sent has ended; without it that stays unknown. More attributes
+    than elsewhere: the three that do the work, and what it takes to speak for them to the other workers.
     """
 
     def __init__(self, bus: Bus, window_s: float, nginx_log: Path | None = None) -> None:
