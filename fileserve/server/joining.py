@@ -15,11 +15,16 @@ class JoiningTransport:
 
     __slots__ = ("_held", "_holding", "_loop", "_transport")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:
+    _transport: asyncio.Transport
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._transport = transport
         self._holding = False
         self._held: list[bytes] = []
+
+    def stand_before(self, transport: asyncio.Transport) -> None:
+        """Begin, before anything else is called."""
+        self._transport = transport
 
     def hold(self) -> None:
         """Say that the next write is a head."""

@@ -41,7 +41,7 @@ class Protocol(Ending):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         app_state.setdefault(COUNTS, self.edge.counts)
-        self.wire = None  # type: ignore[assignment]  # until the connection is made
+        self.wire = Wire(self.loop)
         self.ticket = None
         self.is_proxied = False  # until it is known who the peer is
         if self.limits.keep_alive_s is not None:
@@ -65,7 +65,7 @@ class Protocol(Ending):
         """
         super().connection_made(transport)
         may_zero_copy = self.zero_copy and self.scheme == "http"
-        self.wire = Wire(self.loop, transport, self.flow, tuned=self.tuned, may_zero_copy=may_zero_copy)
+        self.wire.begin(transport, self.flow, tuned=self.tuned, may_zero_copy=may_zero_copy)
         self.edge.stalls.add(self)
         peer = self.client[0] if self.client else None
         self.is_proxied = bool(self.limits.trusted_proxies) and self.edge.proxies.trust(peer)

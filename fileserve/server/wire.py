@@ -20,28 +20,28 @@ from fileserve.server.zerocopy import Sender
 class Wire:
     """The sending side of one connection. So many attributes, because both ways to the socket meet here."""
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        transport: asyncio.Transport,
-        flow: FlowControl,
-        *,
-        tuned: bool = False,
-        may_zero_copy: bool = False,
-    ) -> None:
-        """*tuned* tells that the listener was tuned, whose connections have its options.
+    transport: asyncio.Transport
+    _flow: FlowControl
+    _sock: sockets.Socket
 
-        Zero-copy is offered where it *may* be and the system can: elsewhere than on Linux, sendfile has other rules.
-        """
-        self.transport = transport
-        self.joining = JoiningTransport(loop, transport)
-        self.offers_zero_copy = may_zero_copy and sockets.LINUX
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.joining = JoiningTransport(loop)
+        self.offers_zero_copy = False
         self.sender: Sender | None = None  # from the first region on
         self.responses = 0  # that were begun on this connection
         self._rest: Rest | None = None  # what was unacknowledged when the connection was lost
         self._loop = loop
+
+    def begin(self, transport: asyncio.Transport, flow: FlowControl, *, tuned: bool, may_zero_copy: bool) -> None:
+        """Send by *transport* from now on. *tuned* tells that the listener was, whose connections have its options.
+
+        Zero-copy is offered where it *may* be and the system can: elsewhere than on Linux, sendfile has other rules.
+        """
+        self.transport = transport
+        self.joining.stand_before(transport)
+        self.offers_zero_copy = may_zero_copy and sockets.LINUX
         self._flow = flow
-        self._sock: sockets.Socket = transport.get_extra_info("socket")
+        self._sock = transport.get_extra_info("socket")
         if not tuned:
             sockets.tune(self._sock)
 

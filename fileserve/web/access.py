@@ -55,6 +55,8 @@ async def authorize(scope: Scope, action: Action) -> None:
     may do all that the settings switch on; the operator, who sees what others read, may read it too. Where nobody can
     be known, whoever is on this machine may; the command refuses to listen so for others.
     """
+    if action is Action.READ and not site_of(scope).settings.private:  # in front: most requests
+        return
     if action is Action.PROBE:
         return
     if action is Action.OPERATE:
@@ -67,9 +69,8 @@ async def authorize(scope: Scope, action: Action) -> None:
         if not getattr(site.settings, action.value):
             raise Problem(HTTPStatus.FORBIDDEN, f"Nobody may {action.value} here; it is switched off.")
         return await _ask_who(scope, site)
-    if not site.settings.private or _is_token(site, *_shown_tokens(scope)):
-        return
-    await _identify(scope, site)
+    if not _is_token(site, *_shown_tokens(scope)):
+        await _identify(scope, site)
 
 
 async def may(scope: Scope, action: Action) -> bool:

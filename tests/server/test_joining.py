@@ -38,7 +38,9 @@ def recorder() -> Recorder:
 
 @pytest.fixture
 async def joining(recorder: Recorder) -> JoiningTransport:
-    return JoiningTransport(asyncio.get_running_loop(), recorder)
+    joining = JoiningTransport(asyncio.get_running_loop())
+    joining.stand_before(recorder)
+    return joining
 
 
 async def test_a_head_and_its_content_are_one_write(recorder: Recorder, joining: JoiningTransport) -> None:
