@@ -20,7 +20,7 @@ import pytest
 
 from tests.system.clients import run_client, strong_etag
 from tests.system.relay import Fault, relaying
-from tests.system.samples import MIB
+from tests.system.samples import MIB, is_content_of
 from tests.tools import Running, tool
 
 pytestmark = pytest.mark.system
@@ -180,15 +180,6 @@ def compare(source: Path, arrived: Path, *, exact_times: bool) -> None:
             assert one.st_mtime_ns // unit_ns == other.st_mtime_ns // unit_ns, name
 
 
-def is_content_of(source: Path, arrived: IO[bytes]) -> bool:
-    """Tell whether *arrived* has the bytes of the file *source*, no more and no fewer. All of it is read."""
-    is_same = True
-    with source.open("rb") as file:
-        while data := arrived.read(MIB):
-            is_same &= data == file.read(len(data))
-        return is_same and not file.read(1)
-
-
 class Member(NamedTuple):
     """A file of an archive, as Python reads it."""
 
@@ -211,4 +202,6 @@ def zip_members(path: Path) -> Iterator[Member]:
             mode = item.external_attr >> 16
             if stat.S_ISREG(mode):
                 with archive.open(item) as content:
-                    yield Member(item.filename, stat.S_IMODE(mode), calendar.timegm((*item.date_time, 0, 0, 0)), content)
+                    yield Member(
+                        item.filename, stat.S_IMODE(mode), calendar.timegm((*item.date_time, 0, 0, 0)), content
+                    )

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -201,22 +201,20 @@ def test_of_two_writers_over_two_workers_one_is_told_to_wait(root: Path) -> None
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_client_whose_network_was_swallowed_goes_on_at_once(workers: str, root: Path) -> None:
     """Its old connection stays open and silent, and the server would wait for a minute; the new one is not refused."""
-    content = os.urandom(3 * MIB)
-    with serving(root, *OPTIONS, "--workers", workers) as server:
-        for number in range(4):  # whichever worker takes the connection
-            (root / "new").unlink(missing_ok=True)
-            url = begin(server, "new", len(content))
-            with send_part(server, url, 0, content, 2 * MIB + 5) as swallowed:
-                time.sleep(2.5)  # the silence is the thing tested
-                if number % 2:
-                    assert offset_of(server, url) <= 2 * MIB + 5
-                status, fields = ask(server, "PATCH", url, b"", Upload_Offset="1")
-                assert (status, fields["upload-offset"]) == (409, str(2 * MIB + 5))
-                rest = content[2 * MIB + 5 :]
-                assert ask(server, "PATCH", url, rest, Upload_Offset=str(2 * MIB + 5))[0] == 204
-                with suppress(ConnectionResetError):
-                    assert swallowed.recv(100) == b""
-            assert (root / "new").read_bytes() == content
+    content, arrived = os.urandom(3 * MIB), 2 * MIB + 5
+    with serving(root, *OPTIONS, "--workers", workers) as server, ExitStack() as stack:
+        urls = [begin(server, f"new-{number}", len(content)) for number in range(4)]
+        swallowed = [stack.enter_context(send_part(server, url, 0, content, arrived)) for url in urls]
+        time.sleep(3)  # the silence is the thing tested
+        for number, url in enumerate(urls):  # whichever worker has the old connection, and takes the new one
+            if number % 2:
+                assert offset_of(server, url) <= arrived
+            status, fields = ask(server, "PATCH", url, b"", Upload_Offset="1")
+            assert (status, fields["upload-offset"]) == (409, str(arrived))
+            assert ask(server, "PATCH", url, content[arrived:], Upload_Offset=str(arrived))[0] == 204
+            with suppress(ConnectionResetError):
+                assert swallowed[number].recv(100) == b""
+            assert (root / f"new-{number}").read_bytes() == content
         assert "Traceback" not in server.log.read_text()
 
 
