@@ -16,28 +16,14 @@ from tusclient.client import TusClient
 from tusclient.exceptions import TusCommunicationError
 
 from tests.system.clients import run_client
-from tests.system.samples import MIB, Sample, digest, make_sample
-from tests.system.test_uploads import left_in, moments_of, small_disk
+from tests.system.samples import MIB, Sample, digest
+from tests.system.uploading import KILLS, OPTIONS, begin_request, left_in, moments_of, small_disk
 from tests.tools import Running, serving, wait_until
 
 pytestmark = pytest.mark.system
 
-OPTIONS = ("--upload", "--replace", "--keep-free", "0")
 SPOKEN = {"Tus-Resumable": "1.0.0"}
 BYTES = {**SPOKEN, "Content-Type": "application/offset+octet-stream"}
-KILLS = 20
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    directory = tmp_path / "root"
-    directory.mkdir()
-    return directory
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Sample:
-    return make_sample(tmp_path / "source.bin", 5 * MIB + 77)
 
 
 def metadata(filename: str) -> str:
@@ -124,12 +110,8 @@ def test_curl_speaks_it_by_hand(root: Path, source: Sample, tmp_path: Path) -> N
 
 def send_part(server: Running, url: str, offset: int, content: bytes, sent: int) -> socket.socket:
     """Begin a PATCH with *content*, send so many bytes of it, and return the connection."""
-    host, _, port = server.url.rpartition("//")[2].partition(":")
     fields = {**BYTES, "Upload-Offset": str(offset), "Content-Length": str(len(content))}
-    lines = [f"PATCH {url} HTTP/1.1", "Host: localhost", *(f"{name}: {value}" for name, value in fields.items())]
-    connection = socket.create_connection((host, int(port)), timeout=20)
-    connection.sendall("\r\n".join([*lines, "", ""]).encode() + content[:sent])
-    return connection
+    return begin_request(server, "PATCH", url, fields, content[:sent])
 
 
 def test_a_server_killed_at_any_moment_tells_a_true_offset_and_the_upload_goes_on(root: Path) -> None:
