@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -82,12 +83,11 @@ def clean_environment() -> dict[str, str]:
 def stop(process: subprocess.Popen[bytes]) -> None:
     """End *process* and its children: kindly, and after some seconds by force."""
     children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    by_force = threading.Timer(STOP_S, process.kill)
+    by_force.start()
     process.terminate()
-    try:
-        process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    process.wait()  # with a time limit it would look now and then only
+    by_force.cancel()
     for child in children:
         with suppress(psutil.NoSuchProcess):
             child.kill()
@@ -99,7 +99,7 @@ def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
     while not condition():
         if time.monotonic() > end:
             return False
-        time.sleep(0.02)
+        time.sleep(0.005)
     return True
 
 

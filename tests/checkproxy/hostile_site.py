@@ -43,12 +43,14 @@ def endless(head: bytes, piece: bytes, pause_s: float = 0) -> Speak:
     return speak
 
 
+NOW_AND_THEN_S = 0.03  # more often than anybody's patience ends
+
 WAYS: dict[str, Speak] = {
     "never": lambda _connection, _path: time.sleep(60),
-    "a_byte_now_and_then": endless(JSON + b"Content-Length: 999999999\r\n\r\n", b"[", 0.1),
-    "a_comment_now_and_then": endless(STREAM, b": \n", 0.1),
-    "a_byte_of_the_content_now_and_then": endless(CONTENT + b"Content-Length: 67108864\r\n\r\n", b"0", 0.1),
-    "an_interim_answer_now_and_then": endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.1),
+    "a_byte_now_and_then": endless(JSON + b"Content-Length: 999999999\r\n\r\n", b"[", NOW_AND_THEN_S),
+    "a_comment_now_and_then": endless(STREAM, b": \n", NOW_AND_THEN_S),
+    "a_byte_of_the_content_now_and_then": endless(CONTENT + b"Content-Length: 67108864\r\n\r\n", b"0", NOW_AND_THEN_S),
+    "an_interim_answer_now_and_then": endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n", NOW_AND_THEN_S),
     "interim_answers": endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
     "endless_head": endless(OK, b"X-A: " + b"a" * 60000 + b"\r\n"),
     "endless_content": endless(JSON + b"Transfer-Encoding: chunked\r\n\r\n", b"10000\r\n" + b"[" * 65536 + b"\r\n"),

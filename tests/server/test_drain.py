@@ -6,8 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from tests.server.certificates import certificate
+from tests.servicemanager import Service
 from tests.tools import Running, clean_environment, serving, stop, tool, wait_until
 
 SIZE = 64 * 1024 * 1024  # more than the kernel's buffers hold, so that a client that does not read keeps it unfinished
@@ -204,7 +205,7 @@ def test_a_unix_socket_is_served_and_replaced_when_nobody_listens_on_it(root: Pa
         abandoned.bind(str(path))
     curl = [tool("curl"), "-sf", "--unix-socket", str(path), "http://localhost/download/small"]
     with child([sys.executable, "-m", "fileserve", "serve", str(root), "--uds", str(path)], ()):
-        assert wait_until(lambda: subprocess.run(curl, capture_output=True, check=False).stdout == b"small", 20)
+        assert subprocess.run(curl, capture_output=True, check=False, timeout=20).stdout == b"small"
 
 
 def test_tls_is_served_in_chunks(root: Path, tmp_path: Path, digest: str) -> None:
@@ -217,7 +218,7 @@ def test_tls_is_served_in_chunks(root: Path, tmp_path: Path, digest: str) -> Non
 
 @contextmanager
 def inheriting(root: Path, listener: socket.socket) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server that inherits *listener*, for the length of the block; it has said so before the block begins."""
+    """Run a server that inherits *listener*, for the length of the block."""
     command = [sys.executable, "-m", "fileserve", "serve", str(root), "--fd", str(listener.fileno())]
     with child(command, (listener.fileno(),)) as process:
         yield process
@@ -225,19 +226,16 @@ def inheriting(root: Path, listener: socket.socket) -> Iterator[subprocess.Popen
 
 @contextmanager
 def child(command: list[str], fds: tuple[int, ...]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run *command* with *fds* for the length of the block, which begins when it has greeted and accepts."""
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, pass_fds=fds, env=clean_environment())
-    try:
-        assert process.stderr is not None
-        assert b"serves" in process.stderr.readline()
-        accepts: Callable[[], bool] = lambda: bool(psutil.Process(process.pid).net_connections("all"))  # noqa: E731
-        assert wait_until(accepts, timeout_s=20)
-        time.sleep(1)  # until the application has started; nothing outside tells when
-        yield process
-    finally:
-        stop(process)
-        assert process.stderr is not None
-        process.stderr.close()
+    """Run *command* with *fds* for the length of the block, which begins when it has said that it is ready."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
+        ear.bind(f"{folder}/notify")
+        variables = clean_environment() | {"NOTIFY_SOCKET": f"{folder}/notify"}
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, pass_fds=fds, env=variables)
+        try:
+            Service(process, ear).hears("READY", "1")
+            yield process
+        finally:
+            stop(process)
 
 
 def not_listening(server: Running) -> bool:

@@ -17,6 +17,7 @@ from fileserve.storage.root import Root
 from tests.hostile import SECRET, SECRET_PATH
 
 OpenRoot = Callable[..., Root]
+MakeLink = Callable[[Path, str], None]
 
 #: Regular files that are served; each one's content is its own name.
 AWKWARD = {
@@ -60,18 +61,36 @@ class Served:
 
 
 @pytest.fixture(scope="session")
-def served_root(tmp_path_factory: pytest.TempPathFactory) -> Served:
+def served_root(tmp_path_factory: pytest.TempPathFactory, make_link: MakeLink) -> Served:
     """A directory to serve that no test changes."""
-    return _make_served(tmp_path_factory.mktemp("storage"))
+    return _make_served(tmp_path_factory.mktemp("storage"), make_link)
 
 
 @pytest.fixture
-def changing(tmp_path: Path) -> Served:
+def changing(tmp_path: Path, make_link: MakeLink) -> Served:
     """A directory to serve that the test may change."""
-    return _make_served(tmp_path)
+    return _make_served(tmp_path, make_link)
 
 
-def _make_served(tmp_path: Path) -> Served:
+@pytest.fixture(scope="session")
+def make_link(tmp_path_factory: pytest.TempPathFactory) -> MakeLink:
+    """Make a symbolic link as one more name of an older one that leads to the same target.
+
+    A new one costs an inode, and ext4 seeks it among all that were deleted in the last minutes, by hundreds of tests.
+    """
+    folder = tmp_path_factory.mktemp("links")
+    made: dict[str, Path] = {}
+
+    def make(path: Path, target: str) -> None:
+        if target not in made:
+            made[target] = folder / str(len(made))
+            made[target].symlink_to(target)
+        os.link(made[target], path, follow_symlinks=False)
+
+    return make
+
+
+def _make_served(tmp_path: Path, make_link: MakeLink) -> Served:
     served = Served(tmp_path / "served", tmp_path / "outside")
     served.path.mkdir()
     served.outside.mkdir()
@@ -85,12 +104,12 @@ def _make_served(tmp_path: Path) -> Served:
     served.write(b".hidden", b"hidden")
     served.write(b".git/config", b"config")
     served.write(b"directory/.env", b"env")
-    _add_links(served)
+    _add_links(served, make_link)
     _add_irregular(served)
     return served
 
 
-def _add_links(served: Served) -> None:
+def _add_links(served: Served, make_link: MakeLink) -> None:
     for name, target in {
         "link": "plain.txt",
         "link-chain": "directory/link-back",
@@ -99,11 +118,8 @@ def _add_links(served: Served) -> None:
         "link-through-directory": "link-directory/deeper/../inner.txt",
         "link-dots": "./directory/./deeper/../../plain.txt",
         "link-slashes": "directory//deeper///innermost.txt",
-        "link-absolute": f"{served.path}/directory/inner.txt",
-        "link-absolute-dots": f"/.{served.path}/./directory/..//plain.txt",
         "link-hidden": ".git/config",
         "link-root": ".",
-        "link-root-absolute": f"{served.path}",
         "link-parent-of-directory": "directory/..",
         "link-slash-at-file": "plain.txt/",
         "link-slash-at-directory": "directory/",
@@ -111,12 +127,8 @@ def _add_links(served: Served) -> None:
         "link-dangling-deep": "directory/missing/file",
         "link-through-file": "plain.txt/file",
         "out": "../outside/secret.txt",
-        "out-absolute": f"{served.outside}/secret.txt",
         "out-directory": "../outside",
-        "out-directory-absolute": f"{served.outside}",
-        "out-sibling": f"{served.path}-sibling/secret.txt",
         "out-and-back": "../served/plain.txt",
-        "out-from-within": f"{served.path}/../outside/secret.txt",
         "out-dangling": "../nothing",
         "out-parent": "..",
         "out-slash": "/",
@@ -129,9 +141,19 @@ def _add_links(served: Served) -> None:
         "fifo-link": "fifo",
         "chain-40": "plain.txt",
     }.items():
+        make_link(served.path / name, target)
+    for name, target in {
+        "link-absolute": f"{served.path}/directory/inner.txt",
+        "link-absolute-dots": f"/.{served.path}/./directory/..//plain.txt",
+        "link-root-absolute": f"{served.path}",
+        "out-absolute": f"{served.outside}/secret.txt",
+        "out-directory-absolute": f"{served.outside}",
+        "out-sibling": f"{served.path}-sibling/secret.txt",
+        "out-from-within": f"{served.path}/../outside/secret.txt",
+    }.items():
         served.link(name, target)
     for number in reversed(range(40)):  # chain-N leads to plain.txt over 41 - N links
-        served.link(f"chain-{number}", f"chain-{number + 1}")
+        make_link(served.path / f"chain-{number}", f"chain-{number + 1}")
 
 
 def _add_irregular(served: Served) -> None:

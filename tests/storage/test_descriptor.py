@@ -112,7 +112,7 @@ def test_threads_that_hold_and_close_at_once_close_exactly_once(monkeypatch: pyt
             thread.start()
         for thread in threads:
             thread.join()
-        assert closings == [fd]
+        assert closings.count(fd) == 1  # others may close theirs meanwhile
         closings.clear()
 
 

@@ -105,11 +105,11 @@ async def test_the_walker_does_not_follow_a_link_put_there_at_the_last_moment(
     place = changing.path / swapped
     target = changing.outside / ("inner.txt" if place.is_file() else "")
 
-    def swap_and_open(component: bytes, flags: int, *, dir_fd: int) -> int:
+    def swap_and_open(component: bytes, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         if component == os.fsencode(place.name) and not place.is_symlink():
             place.rename(changing.path / "aside")
             place.symlink_to(target)
-        return open_before(component, flags, dir_fd=dir_fd)
+        return open_before(component, flags, mode, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", swap_and_open)
     with pytest.raises(OutsideRoot):

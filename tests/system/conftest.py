@@ -47,3 +47,17 @@ def folder() -> Iterator[Path]:
     """An empty directory to download into."""
     with tempfile.TemporaryDirectory() as path:
         yield Path(path)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """An empty directory to serve."""
+    directory = tmp_path / "root"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Sample:
+    """A file to upload."""
+    return make_sample(tmp_path / "source.bin", 5 * MIB + 77)

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Response, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Response, expect, sync_playwright
 
 from tests.system.clients import strong_etag
 from tests.system.relay import Cut, Fault, Relay, relaying
@@ -38,6 +38,7 @@ DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
 def browser() -> Iterator[Browser]:
     """One browser for the module; each test has a profile of its own in it."""
     executable = tool("chromium")
+    expect.set_options(timeout=TIMEOUT_MS)  # five seconds, by default, are few on a busy machine
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=executable, args=list(FLAGS))
         yield launched

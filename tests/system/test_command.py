@@ -293,7 +293,7 @@ def test_sigterm_ends_all_processes(workers: str, root: Path) -> None:
         processes = processes_of(server)
         server.process.terminate()
         server.process.wait(TIMEOUT_S)
-        assert wait_until(lambda: not any(process.is_running() for process in processes), timeout_s=5)
+        assert wait_until(lambda: not any(process.is_running() for process in processes), timeout_s=20)
         assert "Traceback" not in server.log.read_text()
 
 
@@ -306,7 +306,7 @@ def test_ctrl_c_ends_all_processes(workers: str, root: Path) -> None:
         for process in processes:
             process.send_signal(signal.SIGINT)
         server.process.wait(TIMEOUT_S)
-        assert wait_until(lambda: not any(process.is_running() for process in processes), timeout_s=5)
+        assert wait_until(lambda: not any(process.is_running() for process in processes), timeout_s=20)
 
 
 def test_ctrl_c_prints_no_traceback(root: Path) -> None:

@@ -28,14 +28,25 @@ def serving(root: Path, port: int = 0, *options: str) -> Iterator[Running]:
         yield server
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    directory = tmp_path / "served"
+def make_root(folder: Path) -> Path:
+    directory = folder / "served"
     (directory / "films").mkdir(parents=True)
     with (directory / "films" / "harbour.mkv").open("wb") as file:
         file.truncate(LENGTH)
     (directory / "app.log").write_text("before\n")
     return directory
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return make_root(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server of files that no test changes."""
+    with serving(make_root(tmp_path_factory.mktemp("still"))) as server:
+        yield server
 
 
 def visit(page: Page, url: str, query: str = "") -> None:  # noqa: F811
@@ -105,15 +116,14 @@ def test_a_path_that_is_no_file_is_told_in_its_panel(
     path: str,
     panel: str,
     label: str,
-    root: Path,
+    still: Running,
     page: Page,  # noqa: F811
 ) -> None:
-    with serving(root) as server:
-        visit(page, server.url)
-        page.get_by_label(label).fill(path)
-        page.keyboard.press("Enter")
-        expect(page.locator(f"#{panel}-stop")).to_be_hidden(timeout=TIMEOUT_MS)
-        expect(page.locator("#state-text")).to_have_text("Connected")
+    visit(page, still.url)
+    page.get_by_label(label).fill(path)
+    page.keyboard.press("Enter")
+    expect(page.locator(f"#{panel}-stop")).to_be_hidden(timeout=TIMEOUT_MS)
+    expect(page.locator("#state-text")).to_have_text("Connected")
 
 
 def test_a_checksum_ends_with_the_digest_and_is_known_then(served: Running, root: Path, page: Page) -> None:  # noqa: F811
@@ -164,11 +174,10 @@ def fetch(server: Running) -> None:
     subprocess.run(command, check=True, timeout=30)
 
 
-def test_somebody_without_the_token_is_told_which_link_to_open(root: Path, page: Page) -> None:  # noqa: F811
-    with serving(root) as server:
-        answer = page.goto(f"{server.url}/live")
-        assert answer is not None
-        assert answer.status == 401
+def test_somebody_without_the_token_is_told_which_link_to_open(still: Running, page: Page) -> None:  # noqa: F811
+    answer = page.goto(f"{still.url}/live")
+    assert answer is not None
+    assert answer.status == 401
 
 
 def test_after_a_restart_with_another_token_the_page_asks_for_the_new_link(root: Path, page: Page) -> None:  # noqa: F811

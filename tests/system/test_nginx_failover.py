@@ -125,7 +125,7 @@ class HangingUp(socketserver.ThreadingTCPServer):
 @contextmanager
 def hanging_up() -> Iterator[HangingUp]:
     with HangingUp() as server:
-        thread = Thread(target=server.serve_forever)
+        thread = Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:
             yield server

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +16,14 @@ from tusclient.client import TusClient
 from tusclient.exceptions import TusCommunicationError
 
 from tests.system.clients import run_client
-from tests.system.samples import MIB, Sample, digest, make_sample
-from tests.system.test_uploads import left_in, moments_of, small_disk
+from tests.system.samples import MIB, Sample, digest
+from tests.system.uploading import KILLS, OPTIONS, begin_request, left_in, moments_of, small_disk
 from tests.tools import Running, serving, wait_until
 
 pytestmark = pytest.mark.system
 
-OPTIONS = ("--upload", "--replace", "--keep-free", "0")
 SPOKEN = {"Tus-Resumable": "1.0.0"}
 BYTES = {**SPOKEN, "Content-Type": "application/offset+octet-stream"}
-KILLS = 20
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    directory = tmp_path / "root"
-    directory.mkdir()
-    return directory
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Sample:
-    return make_sample(tmp_path / "source.bin", 5 * MIB + 77)
 
 
 def metadata(filename: str) -> str:
@@ -124,12 +110,8 @@ def test_curl_speaks_it_by_hand(root: Path, source: Sample, tmp_path: Path) -> N
 
 def send_part(server: Running, url: str, offset: int, content: bytes, sent: int) -> socket.socket:
     """Begin a PATCH with *content*, send so many bytes of it, and return the connection."""
-    host, _, port = server.url.rpartition("//")[2].partition(":")
     fields = {**BYTES, "Upload-Offset": str(offset), "Content-Length": str(len(content))}
-    lines = [f"PATCH {url} HTTP/1.1", "Host: localhost", *(f"{name}: {value}" for name, value in fields.items())]
-    connection = socket.create_connection((host, int(port)), timeout=20)
-    connection.sendall("\r\n".join([*lines, "", ""]).encode() + content[:sent])
-    return connection
+    return begin_request(server, "PATCH", url, fields, content[:sent])
 
 
 def test_a_server_killed_at_any_moment_tells_a_true_offset_and_the_upload_goes_on(root: Path) -> None:
@@ -201,22 +183,20 @@ def test_of_two_writers_over_two_workers_one_is_told_to_wait(root: Path) -> None
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_client_whose_network_was_swallowed_goes_on_at_once(workers: str, root: Path) -> None:
     """Its old connection stays open and silent, and the server would wait for a minute; the new one is not refused."""
-    content = os.urandom(3 * MIB)
-    with serving(root, *OPTIONS, "--workers", workers) as server:
-        for number in range(4):  # whichever worker takes the connection
-            (root / "new").unlink(missing_ok=True)
-            url = begin(server, "new", len(content))
-            with send_part(server, url, 0, content, 2 * MIB + 5) as swallowed:
-                time.sleep(2.5)  # the silence is the thing tested
-                if number % 2:
-                    assert offset_of(server, url) <= 2 * MIB + 5
-                status, fields = ask(server, "PATCH", url, b"", Upload_Offset="1")
-                assert (status, fields["upload-offset"]) == (409, str(2 * MIB + 5))
-                rest = content[2 * MIB + 5 :]
-                assert ask(server, "PATCH", url, rest, Upload_Offset=str(2 * MIB + 5))[0] == 204
-                with suppress(ConnectionResetError):
-                    assert swallowed.recv(100) == b""
-            assert (root / "new").read_bytes() == content
+    content, arrived = os.urandom(3 * MIB), 2 * MIB + 5
+    with serving(root, *OPTIONS, "--workers", workers) as server, ExitStack() as stack:
+        urls = [begin(server, f"new-{number}", len(content)) for number in range(4)]
+        swallowed = [stack.enter_context(send_part(server, url, 0, content, arrived)) for url in urls]
+        time.sleep(3)  # the silence is the thing tested
+        for number, url in enumerate(urls):  # whichever worker has the old connection, and takes the new one
+            if number % 2:
+                assert offset_of(server, url) <= arrived
+            status, fields = ask(server, "PATCH", url, b"", Upload_Offset="1")
+            assert (status, fields["upload-offset"]) == (409, str(arrived))
+            assert ask(server, "PATCH", url, content[arrived:], Upload_Offset=str(arrived))[0] == 204
+            with suppress(ConnectionResetError):
+                assert swallowed[number].recv(100) == b""
+            assert (root / f"new-{number}").read_bytes() == content
         assert "Traceback" not in server.log.read_text()
 
 

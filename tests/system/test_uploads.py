@@ -3,48 +3,28 @@
 import hashlib
 import http.client
 import os
-import random
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.system.clients import head, run_client
 from tests.system.samples import MIB, Sample, digest, make_sample
+from tests.system.uploading import KILLS, OPTIONS, begin_request, left_in, moments_of, small_disk
 from tests.tools import Running, running, serving, tool, wait_until
 
 pytestmark = pytest.mark.system
 
-OPTIONS = ("--upload", "--replace", "--keep-free", "0")
 CURL = ("curl", "-sS", "-f", "-T")
 TOKEN = "t0ken-of-sixteen-characters"
-KILLS = 20
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    directory = tmp_path / "root"
-    directory.mkdir()
-    return directory
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Sample:
-    return make_sample(tmp_path / "source.bin", 5 * MIB + 77)
-
-
-def left_in(root: Path) -> list[str]:
-    return sorted(path.name for path in root.rglob("*") if path.is_file())
 
 
 WAYS = {
@@ -155,11 +135,7 @@ def test_a_browser_stores_a_file_by_a_plain_form(root: Path, source: Sample, tmp
 
 def send_part(server: Running, path: str, length: int, part: bytes) -> socket.socket:
     """Begin a PUT of *length* bytes, send *part* of it, and return the connection."""
-    host, _, port = server.url.rpartition("//")[2].partition(":")
-    connection = socket.create_connection((host, int(port)), timeout=20)
-    connection.sendall(f"PUT /upload/{path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n".encode())
-    connection.sendall(part)
-    return connection
+    return begin_request(server, "PUT", f"/upload/{path}", {"Content-Length": str(length)}, part)
 
 
 @pytest.mark.parametrize("how", ["closes", "resets", "half_closes"])
@@ -198,10 +174,8 @@ def test_a_client_that_sends_too_little_is_told_and_leaves_nothing(pieces: int, 
 
 def test_an_end_that_cuts_uploads_short_is_no_error(root: Path) -> None:
     with serving(root, *OPTIONS, "--interrupt-timeout", "0.5") as server:
-        host, _, port = server.url.rpartition("//")[2].partition(":")
-        with socket.create_connection((host, int(port)), timeout=20) as connection:
-            expecting = f"Content-Length: {10 * MIB}\r\nExpect: 100-continue"
-            connection.sendall(f"PUT /upload/new HTTP/1.1\r\nHost: localhost\r\n{expecting}\r\n\r\n".encode())
+        expecting = {"Content-Length": str(10 * MIB), "Expect": "100-continue"}
+        with begin_request(server, "PUT", "/upload/new", expecting) as connection:
             assert connection.recv(1000).startswith(b"HTTP/1.1 100")
             connection.sendall(bytes(MIB))
             server.process.send_signal(signal.SIGINT)
@@ -247,17 +221,6 @@ def put_until_killed(server: Running, path: str) -> bool:
         return False
     finally:
         connection.close()
-
-
-def moments_of(length: int, kills: int, seed: int) -> list[tuple[int, float]]:
-    """Return random moments spread evenly over an upload: bytes that are sent by then, and seconds that pass behind.
-
-    Three quarters are in the content, each in a stretch of its own; the rest lie behind its last byte, while the file
-    is flushed and gets its name.
-    """
-    drawn, within = random.Random(seed), kills * 3 // 4
-    sent = [(int((number + drawn.random()) * length / within), 0.0) for number in range(within)]
-    return sent + [(length, drawn.uniform(0, 0.03)) for _ in range(kills - within)]
 
 
 def is_answered(connection: socket.socket) -> bool:
@@ -327,21 +290,6 @@ def test_a_start_leaves_alone_what_another_process_still_writes(root: Path) -> N
     assert (root / "new").stat().st_size == 2 * MIB
 
 
-@contextmanager
-def small_disk(size: str) -> Iterator[Path]:
-    """Mount a file system in memory of this size, where that is allowed."""
-    with tempfile.TemporaryDirectory() as folder:
-        mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, check=False
-        )
-        if mounted.returncode:
-            pytest.skip("mounting is not permitted here")
-        try:
-            yield Path(folder)
-        finally:
-            subprocess.run(["umount", folder], check=True)
-
-
 @pytest.mark.parametrize(
     "fields", [pytest.param((), id="length_known"), pytest.param(("-H", "Transfer-Encoding: chunked"), id="in_chunks")]
 )
@@ -353,7 +301,7 @@ def test_a_full_disk_is_507_and_leaves_nothing(fields: tuple[str, ...], tmp_path
             url = f"{server.url}/upload/"
             ended = run_client("curl", "-sS", *told, *fields, "-T", str(source.path), url, folder=tmp_path)
             assert ended.stdout == status, ended.stderr
-            assert wait_until(lambda: shutil.disk_usage(disk).free >= 10 * MIB, timeout_s=5)
+            assert wait_until(lambda: shutil.disk_usage(disk).free >= 10 * MIB, timeout_s=20)
         assert left_in(disk) == ["source-5"]
         assert digest(disk / "source-5") == sources[1].digest
 
