@@ -35,6 +35,7 @@ __all__ = ["Drain", "Worker"]
 log = logging.getLogger("fileserve.server")
 
 YOUNG_OBJECTS = 50_000  # so many more objects before the garbage collector looks at the new ones; by default 700
+LOST_S = 0.1  # Policy: for what a superior has sent before it was gone to be heard first
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
 
@@ -129,7 +130,15 @@ class Worker(uvicorn.Server):
             log.warning("ending: %g s for %d under way%s", limit_s, len(self.server_state.tasks), again)
 
     def lose(self) -> None:
-        """Begin the drain, since the superior is gone; one that has begun goes on: nobody asks to break it off."""
+        """Begin the drain in a moment, since the superior is gone.
+
+        A signal that it sent before may be heard after this; it would then be taken for the second.
+        """
+        loop = asyncio.get_running_loop()
+        loop.call_later(LOST_S, loop.call_soon, self._drain_alone)  # soon: behind a signal that is read in that turn
+
+    def _drain_alone(self) -> None:
+        """Begin the drain; one that has begun goes on: nobody asks to break it off."""
         if self.leave_at is None:
             self.end(signal.SIGTERM)
 

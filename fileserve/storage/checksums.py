@@ -5,7 +5,9 @@ asks SQLite in the disk pool; the file itself, in a thread of its own. A plain r
 
 Digests are kept only when they are sure to stay true. A second change within the grain of the clock leaves size and
 times as they are; so a file whose ctime was younger than *settled_ms* when the pass began is hashed for those who
-wait, and not remembered (the rule for racy timestamps that git's index follows).
+wait, and not remembered (the rule for racy timestamps that git's index follows). A ctime that is ahead of our clock is
+of another one (NFS, a virtual machine), which goes on as ours does: once *settled_ms* have passed since we saw it, no
+further change can have it. That is waited for before the pass, where it is not long.
 
 Left out: one pass (``hashing``), its thread (``computation``), the counts (``limits``), the queue (``background``).
 """
@@ -31,6 +33,7 @@ __all__ = ["Checksums"]
 
 # Policy: a disk that never answers must not hold up the exit; its thread is a daemon.
 _CLOSE_S = 5.0
+_LONGEST_GRAIN_NS = 2_000_000_000  # that a pass waits for; no file system has a longer one
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,14 +215,21 @@ class Checksums:
 
     def _compute(self, reading: Pass) -> Result:
         """Hash the file and store what is sure to stay true; in the computation's thread."""
-        began_ns = time.time_ns()
+        settled = self._settles(reading.status)
         digests, pieces = reading.run()
-        settled = began_ns - reading.status.ctime_ns > self._settled_ns
         if settled:
             self._index.store(reading.status, digests)
         if settled and pieces is not None:
             self._index.store_pieces(reading.status, pieces)
         return Result(digests, settled)
+
+    def _settles(self, status: FileStatus) -> bool:
+        """Return whether all changes from now on show in the file's times. Blocks for a moment, so that they do."""
+        age_ns = time.time_ns() - status.ctime_ns
+        if age_ns >= 0 or self._settled_ns > _LONGEST_GRAIN_NS:
+            return age_ns > self._settled_ns
+        time.sleep(self._settled_ns / 1e9)
+        return True
 
     def _compute_unless_indexed(self, reading: Pass) -> Result:
         """Look first whether another process was faster."""

@@ -55,7 +55,11 @@ async def _answer(request: NameRequest, name: Name, form: Format) -> ASGIApp:
     opened = await while_present(request.receive, opening)
     transfer = deliver(request, opened, _describe(request, opened, name, form), is_prompt=False, route="archive")
     if "want-content-digest" in request.fields:
-        await add_content_digest(request, transfer)
+        try:
+            await while_present(request.receive, add_content_digest(request, transfer))  # it may hash whole members
+        except BaseException:
+            opened.close()
+            raise
     return Attended(transfer)
 
 

@@ -1,5 +1,6 @@
 """What a worker and its supervisor do beyond ending: silent TLS clients, ends at awkward moments."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -11,6 +12,10 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from fileserve import Settings
+from fileserve.server.configuration import configure
+from fileserve.server.leash import Leash
+from fileserve.server.worker import LOST_S, Drain, Worker
 from tests.server.certificates import certificate
 from tests.tools import clean_environment, serving, wait_until
 
@@ -53,3 +58,20 @@ def test_a_signal_before_the_application_is_loaded_ends_a_worker_in_peace(root: 
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=clean_environment(), check=False)
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
+
+
+async def test_a_sigterm_that_comes_with_the_leash_s_end_is_the_first_and_the_next_one_the_second(root: Path) -> None:
+    """A restart directly behind a reload: the supervisor has told the worker to drain, and is gone."""
+    supervisors, end = socket.socketpair()
+    with end:
+        worker = Worker(configure(Settings(root=root)), Drain(30, 30, 30), Leash(end, None))
+        worker.config.load()
+        with worker.capture_signals():
+            supervisors.close()
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(LOST_S * 3)
+            assert worker.leave_at is not None
+            assert not worker.force_exit
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(0.01)
+            assert worker.force_exit

@@ -7,14 +7,17 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from fileserve.storage import background
+from fileserve.storage import checksums as checksums_module
 from fileserve.storage.checksums import Checksums
 from fileserve.storage.computation import Computation, Result
 from fileserve.storage.errors import Busy, ContentChanged, Unreadable
@@ -166,6 +169,26 @@ async def test_a_file_that_changed_lately_is_hashed_and_not_kept(index: Index, o
         assert await computation.result() == DIGESTS
     assert checksums.known(opened.status) is UNKNOWN
     assert await checksums.find(opened.status) is None
+    await checksums.close()
+
+
+@pytest.mark.parametrize(("grain_ms", "is_kept"), [(20, True), (3_600_000, False)])
+async def test_a_file_whose_clock_is_ahead_of_ours_is_hashed_after_its_grain_and_kept(
+    index: Index, opened: OpenFile, gate: Gate, monkeypatch: pytest.MonkeyPatch, grain_ms: int, is_kept: bool
+) -> None:
+    """Our clock would call it changed for as long as it is behind; but the other one goes on, too."""
+    waits: list[tuple[float, int]] = []
+    late = SimpleNamespace(
+        time_ns=lambda: time.time_ns() - 3600 * 10**9, sleep=lambda wait_s: waits.append((wait_s, gate.reads))
+    )
+    monkeypatch.setattr(checksums_module, "time", late)
+    gate.open.set()
+    checksums = Checksums(index, at_once=1, at_once_per_client=1, settled_ms=grain_ms)
+    async with checksums.watch(opened, None) as computation:
+        assert await computation.result() == DIGESTS
+    assert waits == ([(0.02, 0)] if is_kept else [])
+    assert await checksums.find(opened.status) == (DIGESTS if is_kept else None)
+    assert index.find(opened.status) == (DIGESTS if is_kept else None)
     await checksums.close()
 
 

@@ -8,6 +8,7 @@ without following links.
 Left out: unnamed files, of which nothing can be left.
 """
 
+import errno
 import fcntl
 import os
 import time
@@ -31,7 +32,7 @@ IsLeft = Callable[[Name, int, float], bool]
 _WRITTEN = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _BLOCK = 512  # of st_blocks, whatever the file system's are
 _SLACK = 1024 * 1024  # of the last block, and of what a file system keeps of its own
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def sweep(root: Root, is_wanted: Callable[[], bool], is_left: IsLeft) -> int:
@@ -107,7 +108,7 @@ def _delete_all_unlocked(directory: int, names: list[str]) -> int:
 
 def _delete_unlocked(directory: int, name: str) -> bool:
     try:
-        fd = os.open(name, _FILE, dir_fd=directory)
+        fd = _open_to_lock(directory, name)
     except OSError:
         return False
     try:
@@ -120,3 +121,13 @@ def _delete_unlocked(directory: int, name: str) -> bool:
         return False
     finally:
         os.close(fd)
+
+
+def _open_to_lock(directory: int, name: str) -> int:
+    """Open a file for writing where that may be: over NFS and CIFS nothing else can be locked against all others."""
+    try:
+        return os.open(name, _WRITTEN, dir_fd=directory)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        return os.open(name, _READ, dir_fd=directory)

@@ -15,7 +15,7 @@ from fileserve.storage.changes.resumable import ResumedDraft, open_draft_of, unl
 from fileserve.storage.changes.room import Need
 from fileserve.storage.changes.session import Session, Staged
 from fileserve.storage.changes.sessions import Sessions
-from fileserve.storage.errors import NotFound
+from fileserve.storage.errors import NotFound, StorageError
 from fileserve.storage.hashing import Sums
 from fileserve.storage.root import Root
 
@@ -75,13 +75,16 @@ def unlink_wherever(root: Root, sessions: Sessions, session: Session) -> bool:
 
 
 def find_again(root: Root, sessions: Sessions, session: Session, found: Staged) -> None:
-    """Note that the file of a session is where one was *found* of its name, if it is, and not where it should be."""
+    """Note that the file of a session is where one was *found* of its name, if it is, and not where it should be.
+
+    Where one of the two may not be opened, nobody can tell, and nothing is noted.
+    """
     if found.inode != session.staged.inode or found.name == session.staged.name:
         return
     old, new, name = session.staged.name[:-1], found.name[:-1], session.name
     if name[: len(old)] == old:
         name = (*new, *name[len(old) :])
-    with suppress(NotFound), sessions.relocating(session, name, found.name):
+    with suppress(StorageError), sessions.relocating(session, name, found.name):
         if _is_there(root, session.staged) or not _is_there(root, found):
             raise NotFound
 

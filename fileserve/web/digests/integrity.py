@@ -19,6 +19,7 @@ from fileserve.storage.known import UNKNOWN
 from fileserve.storage.names import quote_name
 from fileserve.storage.reader import OpenFile
 from fileserve.web.delivery import Fields
+from fileserve.web.presence import while_present
 from fileserve.web.routes import NameRequest
 from fileserve.web.transfer import Transfer
 
@@ -87,7 +88,7 @@ async def _digests(request: NameRequest, opened: OpenFile, wanted: tuple[Algorit
             checksums.request(opened, sha512=sha512)
             return digests
         async with checksums.watch(opened, request.client, sha512=sha512) as computation:
-            return await computation.result()
+            return await while_present(request.receive, computation.result())
     except (Busy, ContentChanged):  # the bytes themselves are not refused for that
         return digests
 

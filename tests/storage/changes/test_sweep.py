@@ -1,7 +1,9 @@
 """``sweep``: what a crash has left goes, what somebody still writes stays."""
 
+import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,9 +15,10 @@ from fileserve.storage.changes.sweep import sweep
 from fileserve.storage.names import Name
 from fileserve.storage.root import Root
 from fileserve.storage.space import reserve
-from tests.storage.conftest import OpenRoot, Served
+from tests.storage.conftest import OpenRoot, Served, unprivileged
 
 LEFT = f"{LEFT_BEHIND}{'0f' * 16}"
+flock = fcntl.flock
 OPEN = f"{LEFT_OPEN}{'0f' * 16}"
 
 
@@ -51,6 +54,31 @@ def test_what_somebody_still_writes_stays(changing: Served, swept_root: Root) ->
         assert sweep(swept_root, lambda: True, nobodys) == 0
         assert (changing.path / LEFT).exists()
     assert sweep(swept_root, lambda: True, nobodys) == 1
+
+
+def as_over_nfs(fd: int, operation: int) -> None:
+    """Lock as NFS and CIFS do, where only what is open for writing can be locked against all others."""
+    if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY and not stat.S_ISDIR(os.fstat(fd).st_mode):
+        raise OSError(errno.EBADF, "not open for writing")
+    flock(fd, operation)
+
+
+def test_what_is_left_goes_where_only_what_is_open_for_writing_can_be_locked(
+    changing: Served, swept_root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changing.write(LEFT.encode(), b"half")
+    monkeypatch.setattr(fcntl, "flock", as_over_nfs)
+    assert sweep(swept_root, lambda: True, nobodys) == 1
+    assert not (changing.path / LEFT).exists()
+
+
+def test_what_may_not_be_written_goes_where_it_may_be_deleted(changing: Served, swept_root: Root) -> None:
+    changing.write(b"directory/" + LEFT.encode(), b"half")
+    (changing.path / "directory" / LEFT).chmod(0o444)
+    (changing.path / "directory").chmod(0o777)
+    with unprivileged():
+        assert sweep(swept_root, lambda: True, nobodys) == 1
+    assert not (changing.path / "directory" / LEFT).exists()
 
 
 def test_links_and_directories_of_such_a_name_are_not_what_is_meant(changing: Served, swept_root: Root) -> None:

@@ -24,7 +24,7 @@ from fileserve.storage.names import Name
 from fileserve.storage.reader import OpenFile
 from fileserve.storage.root import Root
 from tests.pool import settle
-from tests.storage.conftest import Served
+from tests.storage.conftest import Served, unprivileged
 
 NAME: Name = (b"directory", b"new")
 MIB = 1 << 20
@@ -197,6 +197,44 @@ async def test_time_ends_what_nobody_writes_to(changing: Served, changing_root: 
     assert (await uploads.find(written.id)).id == written.id
     assert uploads.end_expired() == (1, 0)
     assert hidden_in(changing) == []
+    uploads.close()
+
+
+async def begin_unopenable(uploads: Uploads, changing: Served) -> Session:
+    """Begin an upload whose file nobody may open any more, beside others that the unprivileged may end."""
+    session = await begin(uploads)
+    changing.path.joinpath(*map(os.fsdecode, session.staged.name)).chmod(0)
+    return session
+
+
+async def test_uploads_that_cannot_be_ended_keep_no_other_from_its_end_and_a_few_are_named(
+    changing: Served, changing_root: Root, caplog: pytest.LogCaptureFixture
+) -> None:
+    uploads = Uploads(changing_root, Sessions(None), -10)
+    (changing.path / "directory").chmod(0o777)
+    kept = [await begin_unopenable(uploads, changing) for _ in range(7)]
+    for _ in range(2):
+        ended = await begin(uploads)
+        changing.path.joinpath(*map(os.fsdecode, ended.staged.name)).chmod(0o666)
+        with unprivileged():
+            assert uploads.end_expired() == (1, 0)
+        assert [(await uploads.find(session.id)).id for session in kept] == [session.id for session in kept]
+        with pytest.raises(NotFound):
+            await uploads.find(ended.id)
+        assert [record.getMessage().count("directory/new") for record in caplog.records] == [1, 1, 1, 1, 1, 0]
+        caplog.clear()
+    uploads.close()
+
+
+async def test_a_file_that_may_not_be_opened_is_not_followed_and_ends_no_sweep(
+    changing: Served, changing_root: Root
+) -> None:
+    uploads = Uploads(changing_root, Sessions(None), 1000)
+    session = await begin_unopenable(uploads, changing)
+    (changing.path / "directory").rename(changing.path / "moved")
+    with unprivileged():
+        assert not uploads.is_left((b"moved", session.staged.name[-1]), session.staged.inode, 2000)
+    assert (await uploads.find(session.id)).staged == session.staged
     uploads.close()
 
 

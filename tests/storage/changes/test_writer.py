@@ -8,9 +8,11 @@ import hashlib
 import os
 import stat
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ import pytest
 from fileserve import disk
 from fileserve.storage.changes import draft as draft_module
 from fileserve.storage.changes import placing, room
+from fileserve.storage.changes import writer as writer_module
 from fileserve.storage.changes.changes import Changes
 from fileserve.storage.changes.draft import Committed
 from fileserve.storage.changes.room import Need
@@ -565,6 +568,19 @@ async def test_a_committed_file_settles_unless_somebody_changes_it(changing: Ser
             if is_changed:
                 changing.write(b"new.bin", b"y")
             assert await staged.settle(committed, 20) is not is_changed
+
+
+async def test_where_the_file_system_s_clock_is_ahead_of_ours_nobody_waits_for_it(
+    changes: Changes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = SimpleNamespace(time_ns=lambda: time.time_ns() - 3600 * 10**9)
+    with await changes.stage(NEW, Need()) as staged:
+        await staged.write(b"x")
+        await staged.finish()
+        committed = await staged.commit(take_any)
+        monkeypatch.setattr(writer_module, "time", late)
+        async with asyncio.timeout(20):
+            assert not await staged.settle(committed, 20)
 
 
 async def test_a_stored_file_has_the_permissions_of_any_new_file(changing: Served, changes: Changes) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -16,6 +17,7 @@ import pytest
 from starlette.types import Message
 
 from fileserve import Settings
+from fileserve.storage.hashing import Pass
 from fileserve.web.content import Text
 from fileserve.web.digests.indexing import index_all
 from tests.asgi import Answer, Client, client_of
@@ -146,6 +148,45 @@ async def test_the_metalink_beside_a_file_names_its_size_digest_and_pieces(clien
 async def test_a_real_file_of_that_name_wins(client: Client, served_root: Path, suffix: str) -> None:
     (served_root / f"digits.txt{suffix}").write_bytes(b"its own")
     assert (await client.get(f"/download/digits.txt{suffix}")).content == b"its own"
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        pytest.param(
+            "/archive.zip?include=large.bin",
+            {"Range": "bytes=-300", "Want-Content-Digest": "sha-256=1"},
+            id="of_an_archive_s_range",
+        ),
+        pytest.param("/download/large.bin", {"Want-Repr-Digest": "sha-256=1"}, id="of_a_file"),
+    ],
+)
+async def test_a_client_that_leaves_takes_no_place_among_the_digests(
+    client: Client, path: str, fields: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does its request go on: a disk that takes its time would have others refused for nobody."""
+    hash_now, gone, begun = Pass._hash, asyncio.Event(), threading.Event()
+
+    def hash_when_told(reading: Pass, fd: int) -> object:
+        begun.set()
+        reading._woken.wait()
+        return hash_now(reading, fd)
+
+    async def receive() -> Message:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        pass
+
+    monkeypatch.setattr(Pass, "_hash", hash_when_told)
+    request = asyncio.ensure_future(client.app(client._scope("GET", path, fields), receive, send))
+    assert await asyncio.to_thread(begun.wait, 20)
+    gone.set()
+    with anyio.fail_after(20):
+        await asyncio.wait((request,))
+        while client.state["site"].digests.checksums.figures().running:  # noqa: ASYNC110  nobody tells when
+            await anyio.sleep(0.01)
 
 
 @pytest.mark.parametrize("path", ["absent.sha256", "absent.meta4", "folder.sha256", ".sha256", "digits.txt.sha256/"])
