@@ -33,6 +33,14 @@ async def echo_content(scope: Any, receive: Any, send: Send) -> None:
     await send(body(content))
 
 
+async def begin_and_wait(scope: Any, receive: Any, send: Send) -> None:
+    """Answer with ``one`` of a hundred bytes, and wait until the client is gone."""
+    await send(start(100))
+    await send(body(b"one", more=True))
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 def start(length: int | None = None, status: int = 200, *fields: tuple[bytes, bytes]) -> dict[str, Any]:
     headers = list(fields)
     if length is not None:
@@ -72,3 +80,12 @@ def file_app(path: Path, *, slices: int = 8 << 20) -> App:
             os.close(fd)
 
     return send_file
+
+
+def file_or_hello(path: Path) -> App:
+    """Return an application that answers ``/hello`` with ``hello``, and all else as that of `file_app`."""
+
+    async def answer(scope: Any, receive: Any, send: Send) -> None:
+        await (hello if scope["path"] == "/hello" else file_app(path))(scope, receive, send)
+
+    return answer

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.server.downloading import digest_of, fill
 from tests.server.harness import Served, descriptors, serving, wait_until
 
 MIB = 1 << 20
@@ -33,6 +34,18 @@ def file(tmp_path: Path, content: bytes) -> Path:
     path = tmp_path / "file"
     path.write_bytes(content)
     return path
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory to serve that no test changes, with a large file and a small one."""
+    return fill(tmp_path_factory.mktemp("root"))
+
+
+@pytest.fixture(scope="session")
+def digest(root: Path) -> str:
+    """Of the large file."""
+    return digest_of(root / "large")
 
 
 @pytest.fixture(scope="session")

@@ -17,38 +17,9 @@ import psutil
 import pytest
 
 from tests.server.certificates import certificate
+from tests.server.downloading import Download
 from tests.servicemanager import Service
 from tests.tools import Running, clean_environment, serving, stop, tool, wait_until
-
-SIZE = 64 * 1024 * 1024  # more than the kernel's buffers hold, so that a client that does not read keeps it unfinished
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("root")
-    (root / "large").write_bytes(os.urandom(SIZE))
-    (root / "small").write_bytes(b"small")
-    return root
-
-
-@pytest.fixture(scope="module")
-def digest(root: Path) -> str:
-    return sha256((root / "large").read_bytes()).hexdigest()
-
-
-class Download:
-    """A client that has asked for the large file and reads only when told to."""
-
-    def __init__(self, url: str) -> None:
-        self.connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
-        self.connection.request("GET", "/download/large")
-        self.response = self.connection.getresponse()
-        assert self.response.status == 200
-
-    def finish(self) -> str:
-        """Read the rest and return the digest of the whole."""
-        with closing(self.connection):
-            return sha256(self.response.read()).hexdigest()
 
 
 def get(url: str, path: str) -> int:
@@ -75,7 +46,7 @@ def workers(server: Running) -> set[int]:
 @pytest.mark.parametrize("count", ["1", "2"])
 def test_sigterm_lets_a_download_finish_and_takes_no_new_connection(root: Path, digest: str, count: str) -> None:
     with serving(root, "--workers", count) as server:
-        download = Download(server.url)
+        download = Download(urlsplit(server.url).netloc)
         server.process.send_signal(signal.SIGTERM)
         assert wait_until(lambda: refuses(server.url), timeout_s=10)
         assert server.process.poll() is None
@@ -88,7 +59,7 @@ def test_sigterm_lets_a_download_finish_and_takes_no_new_connection(root: Path, 
 @pytest.mark.parametrize("count", ["1", "2"])
 def test_a_second_signal_ends_the_server_now(root: Path, count: str) -> None:
     with serving(root, "--workers", count) as server:
-        download = Download(server.url)
+        download = Download(urlsplit(server.url).netloc)
         server.process.send_signal(signal.SIGTERM)
         assert wait_until(lambda: refuses(server.url), timeout_s=10)
         server.process.send_signal(signal.SIGTERM)
@@ -101,7 +72,7 @@ def test_a_second_signal_ends_the_server_now(root: Path, count: str) -> None:
 @pytest.mark.parametrize("count", ["1", "2"])
 def test_what_is_left_after_the_timeout_is_broken_off(root: Path, count: str) -> None:
     with serving(root, "--workers", count, "--interrupt-timeout", "0.3") as server:
-        download = Download(server.url)
+        download = Download(urlsplit(server.url).netloc)
         server.process.send_signal(signal.SIGINT)
         server.process.wait(20)
         assert "Ctrl-C again ends them now" in server.log.read_text()
@@ -126,7 +97,7 @@ def test_during_the_notice_connections_are_taken_and_closed_and_readyz_says_no(r
 def test_sighup_renews_the_workers_and_loses_no_download(root: Path, digest: str) -> None:
     with serving(root, "--workers", "2") as server:
         before = workers(server)
-        download = Download(server.url)
+        download = Download(urlsplit(server.url).netloc)
         server.process.send_signal(signal.SIGHUP)
         while "all 2 workers are renewed" not in server.log.read_text():
             assert get(server.url, "/download/small") == 200
@@ -138,7 +109,7 @@ def test_sighup_renews_the_workers_and_loses_no_download(root: Path, digest: str
 
 def test_a_renewed_server_can_be_ended_while_an_old_worker_drains(root: Path, digest: str) -> None:
     with serving(root, "--workers", "2") as server:
-        download = Download(server.url)
+        download = Download(urlsplit(server.url).netloc)
         server.process.send_signal(signal.SIGHUP)
         assert wait_until(lambda: "all 2 workers are renewed" in server.log.read_text(), timeout_s=30)
         server.process.send_signal(signal.SIGTERM)
@@ -166,7 +137,7 @@ def test_a_second_server_takes_over_an_inherited_socket(root: Path, digest: str)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         with inheriting(root, listener) as old:
-            download = Download(url)
+            download = Download(urlsplit(url).netloc)
             with inheriting(root, listener):
                 old.send_signal(signal.SIGTERM)
                 for _ in range(20):
@@ -179,7 +150,7 @@ def test_a_second_server_takes_over_an_inherited_socket(root: Path, digest: str)
 
 def test_a_second_server_takes_over_a_port_that_is_shared(root: Path, digest: str) -> None:
     with serving(root, "--reuse-port") as old:
-        download = Download(old.url)
+        download = Download(urlsplit(old.url).netloc)
         port = urlsplit(old.url).port
         assert port is not None
         with serving(root, "--reuse-port", port=port) as new:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fileserve.server import Limits
 from fileserve.server.intake import PIECE_BYTES
-from tests.server.apps import Send, body, echo_content, echo_target, hello, start
+from tests.server.apps import Send, begin_and_wait, body, echo_content, echo_target, hello, start
 from tests.server.harness import Client, Served, serving, wait_until
 
 HOST = b"Host: test\r\n"
@@ -169,13 +169,7 @@ def test_an_extension_of_a_chunk_has_a_size(shared: Served) -> None:
 
 
 def test_trailers_without_end_under_a_response_break_it_off(shared: Served) -> None:
-    async def app(scope: Any, receive: Any, send: Send) -> None:
-        await send(start(100))
-        await send(body(b"one", more=True))
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    shared.app = app
+    shared.app = begin_and_wait
     with shared.connect() as client:
         client.send(CHUNKED + b"0\r\n").head()
         client.send(b"A: " + b"a" * 100 * KIB)

@@ -11,27 +11,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from hashlib import sha256
 from pathlib import Path
 
 import psutil
 import pytest
 
 from fileserve.server.notifying import SHORTEST_WATCHDOG_S, Notifier, superior_of_environment
+from tests.server.downloading import Download
 from tests.servicemanager import Service, service
 from tests.tools import clean_environment, stop, tool, wait_until
 
-SIZE = 32 * 1024 * 1024  # more than the kernel's buffers hold, so that a client that does not read keeps it unfinished
 SUPERVISED = (("--workers", "2"), ("--supervise",))
 EVERY = ((), *SUPERVISED)
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("root")
-    (root / "large").write_bytes(os.urandom(SIZE))
-    (root / "small").write_bytes(b"small")
-    return root
 
 
 @pytest.fixture
@@ -51,19 +42,6 @@ def get(listener: socket.socket, path: str = "small") -> bytes:
         return connection.getresponse().read()
 
 
-class Download:
-    """A client that has asked for the large file and reads only when told to."""
-
-    def __init__(self, listener: socket.socket) -> None:
-        self.connection = http.client.HTTPConnection(netloc(listener), timeout=60)
-        self.connection.request("GET", "/download/large")
-        self.response = self.connection.getresponse()
-
-    def is_whole(self, root: Path) -> bool:
-        with closing(self.connection):
-            return sha256(self.response.read()).digest() == sha256((root / "large").read_bytes()).digest()
-
-
 def workers(server: Service) -> list[psutil.Process]:
     return psutil.Process(server.process.pid).children()
 
@@ -71,17 +49,17 @@ def workers(server: Service) -> list[psutil.Process]:
 @pytest.mark.parametrize("abstract", [False, True], ids=["path", "abstract_name"])
 @pytest.mark.parametrize("options", EVERY, ids=" ".join)
 def test_it_is_ready_when_it_accepts_and_stops_when_it_drains(
-    options: tuple[str, ...], abstract: bool, root: Path, listener: socket.socket
+    options: tuple[str, ...], abstract: bool, root: Path, digest: str, listener: socket.socket
 ) -> None:
     with service(root, *options, listeners=(listener,), abstract=abstract) as server:
         ready = server.hears("READY", "1")
         assert "accept" in ready["STATUS"]
         assert server.told == [ready]
-        download = Download(listener)
+        download = Download(netloc(listener))
         server.process.terminate()
         stopping = server.hears("STOPPING", "1")
         assert int(stopping["EXTEND_TIMEOUT_USEC"]) > 10_000_000
-        assert download.is_whole(root)
+        assert download.finish() == digest
         assert server.process.wait(20) == 0
 
 
@@ -96,12 +74,12 @@ def test_it_is_ready_only_when_all_workers_are(options: tuple[str, ...], root: P
 
 @pytest.mark.parametrize("options", SUPERVISED, ids=" ".join)
 def test_a_reload_renews_the_workers_and_loses_neither_download_nor_connection(
-    options: tuple[str, ...], root: Path, listener: socket.socket
+    options: tuple[str, ...], root: Path, digest: str, listener: socket.socket
 ) -> None:
     with service(root, *options, listeners=(listener,)) as server:
         server.hears("READY")
         before = set(workers(server))
-        download = Download(listener)
+        download = Download(netloc(listener))
         asked_at = time.monotonic_ns() // 1000
         server.process.send_signal(signal.SIGHUP)
         reloading = server.hears("RELOADING", "1")
@@ -109,56 +87,56 @@ def test_a_reload_renews_the_workers_and_loses_neither_download_nor_connection(
         assert get(listener) == b"small"
         assert "renewed" in server.hears("READY", "1")["STATUS"]
         assert get(listener) == b"small"
-        assert download.is_whole(root)
+        assert download.finish() == digest
         assert wait_until(lambda: not before & set(workers(server)), timeout_s=20)
 
 
 @pytest.mark.parametrize("options", SUPERVISED, ids=" ".join)
 def test_a_restart_loses_neither_download_nor_connection(
-    options: tuple[str, ...], root: Path, listener: socket.socket
+    options: tuple[str, ...], root: Path, digest: str, listener: socket.socket
 ) -> None:
     """As the shipped unit has it: SIGUSR2 to the main process alone, and the next one is started when that is gone."""
     with service(root, *options, listeners=(listener,)) as old:
         old.hears("READY")
         left = workers(old)
-        download = Download(listener)
+        download = Download(netloc(listener))
         old.process.send_signal(signal.SIGUSR2)
         old.hears("STOPPING", "1")
         assert old.process.wait(20) == 0
         with service(root, *options, listeners=(listener,)) as new:
             assert get(listener) == b"small"
             new.hears("READY")
-            assert download.is_whole(root)
+            assert download.finish() == digest
             assert not psutil.wait_procs(left, timeout=20)[1]
             assert get(listener) == b"small"
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGKILL], ids=["is_told_to", "is_killed"])
 def test_a_worker_that_drains_already_goes_on_when_its_supervisor_leaves(
-    number: signal.Signals, root: Path, listener: socket.socket
+    number: signal.Signals, root: Path, digest: str, listener: socket.socket
 ) -> None:
     """A reload and then a restart: two reasons to drain, and none to break off."""
     with service(root, "--supervise", listeners=(listener,)) as server:
         server.hears("READY")
         [draining] = workers(server)
-        download = Download(listener)
+        download = Download(netloc(listener))
         server.process.send_signal(signal.SIGHUP)
         assert "renewed" in server.hears("READY", "1")["STATUS"]
         others = [worker for worker in workers(server) if worker != draining]
         server.process.send_signal(number)
         server.process.wait(20)
         assert not psutil.wait_procs(others, timeout=20)[1]  # by then the draining one has heard of it as well
-        assert download.is_whole(root)
+        assert download.finish() == digest
         assert not psutil.wait_procs([draining], timeout=20)[1]
 
 
-def test_a_single_process_that_is_told_to_leave_drains(root: Path, listener: socket.socket) -> None:
+def test_a_single_process_that_is_told_to_leave_drains(root: Path, digest: str, listener: socket.socket) -> None:
     with service(root, listeners=(listener,)) as server:
         server.hears("READY")
-        download = Download(listener)
+        download = Download(netloc(listener))
         server.process.send_signal(signal.SIGUSR2)
         server.hears("STOPPING", "1")
-        assert download.is_whole(root)
+        assert download.finish() == digest
         assert server.process.wait(20) == 0
 
 

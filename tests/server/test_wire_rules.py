@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fileserve.server import Limits
-from tests.server.apps import Send, body, echo_content, echo_target, hello, start
+from tests.server.apps import Send, begin_and_wait, body, echo_content, echo_target, hello, start
 from tests.server.harness import Served, serving
 
 HOST = b"Host: test\r\n"
@@ -150,13 +150,7 @@ def test_a_malformed_request_behind_others_is_answered_after_them(shared: Served
 
 
 def test_content_that_breaks_under_a_response_breaks_the_connection(shared: Served) -> None:
-    async def app(scope: Any, receive: Any, send: Send) -> None:
-        await send(start(100))
-        await send(body(b"one", more=True))
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    shared.app = app
+    shared.app = begin_and_wait
     with shared.connect() as client:
         client.get("/", "Transfer-Encoding: chunked", method="POST")
         client.head()

@@ -10,7 +10,7 @@ import pytest
 from fileserve import disk
 from fileserve.server.sockets import NOTSENT_LOWAT
 from fileserve.server.zerocopy import SPAN
-from tests.server.apps import App, Send, body, file_app, hello, region, start
+from tests.server.apps import App, Send, body, file_app, file_or_hello, region, start
 from tests.server.harness import Served, serving
 
 MIB = 1 << 20
@@ -82,10 +82,7 @@ def test_offset_and_count_have_defaults(shared: Served, file: Path, content: byt
 
 
 def test_the_connection_stays_usable_after_zero_copy(shared: Served, file: Path, content: bytes) -> None:
-    async def app(scope: Any, receive: Any, send: Send) -> None:
-        await (hello if scope["path"] == "/hello" else file_app(file))(scope, receive, send)
-
-    shared.app = app
+    shared.app = file_or_hello(file)
     with shared.connect() as client:
         for _ in range(5):
             assert client.get("/?0-3000000").response().content == content[:3_000_000]
@@ -103,10 +100,7 @@ def test_the_last_segment_is_pushed_when_the_response_is_complete(loop: str, fil
 
 
 def test_five_pipelined_requests_are_answered_in_order(shared: Served, file: Path, content: bytes) -> None:
-    async def app(scope: Any, receive: Any, send: Send) -> None:
-        await (hello if scope["path"] == "/hello" else file_app(file))(scope, receive, send)
-
-    shared.app = app
+    shared.app = file_or_hello(file)
     with shared.connect() as client:
         client.get("/?0-8388608").get("/hello").get("/?8388608-16777216").get("/?3-4").get("/?16777216-25165824")
         answers = [client.response().content for _ in range(5)]

@@ -47,3 +47,9 @@ def is_content_of(path: Path, arrived: IO[bytes]) -> bool:
         while data := arrived.read(MIB):
             is_same &= data == file.read(len(data))
         return is_same and not file.read(1)
+
+
+def append(path: Path, *lines: str) -> None:
+    """Add *lines* to the end of a file, as who writes a log does."""
+    with path.open("a") as file:
+        file.writelines(f"{line}\n" for line in lines)

@@ -16,7 +16,7 @@ from playwright.sync_api import Page
 
 from tests.eventsource import EventSource, Message
 from tests.system.clients import run_client
-from tests.system.samples import make_sample
+from tests.system.samples import append, make_sample
 from tests.system.test_chromium import browser, page  # noqa: F401  fixtures
 from tests.system.test_disconnects import WAYS_TO_LEAVE
 from tests.tools import Running, serving, tool, wait_until
@@ -75,11 +75,6 @@ def stream(url: str, path: str, last_event_id: str = "", **fields: str) -> Itera
         yield opened
     finally:
         opened.close()
-
-
-def append(path: Path, *lines: str) -> None:
-    with path.open("a") as file:
-        file.writelines(f"{line}\n" for line in lines)
 
 
 @pytest.fixture

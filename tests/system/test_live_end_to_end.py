@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.system.nginx import nginx
-from tests.system.samples import make_sample
+from tests.system.samples import append, make_sample
 from tests.system.test_chromium import browser, complaints, page  # noqa: F401  fixtures
 from tests.tools import Running, running, tool
 
@@ -54,11 +54,6 @@ def visit(page: Page, url: str, query: str = "") -> None:  # noqa: F811
     page.goto(f"{url}/live?token={TOKEN}")
     page.goto(f"{url}/live{query}")
     expect(page.locator("#state-text")).to_have_text("Connected", timeout=TIMEOUT_MS)
-
-
-def append(path: Path, *lines: str) -> None:
-    with path.open("a") as file:
-        file.writelines(f"{line}\n" for line in lines)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.system.clients import run_client, started_client
+from tests.system.forwarding import RESET_ON_CLOSE
 from tests.system.nginx import Nginx, free_port, nginx
 from tests.system.samples import MIB
 from tests.system.test_events import Stream
@@ -161,7 +162,7 @@ def test_who_leaves_before_the_answer_is_not_under_way_for_ever(root: Path) -> N
         for _ in range(20):
             with socket.create_connection(("127.0.0.1", int(at.proxy.url.rpartition(":")[2])), TIMEOUT_S) as client:
                 client.sendall(b"GET /download/large.bin HTTP/1.1\r\nHost: x\r\n\r\n")
-                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # leaves by a reset
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)  # leaves by a reset
         finished = until_finished(at.watching)[-1]
         assert (finished["outcome"], finished["connections"]) == ("aborted", 0)
         assert at.log.read_text().count('"completion":""') == 20

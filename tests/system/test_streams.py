@@ -20,9 +20,10 @@ from fileserve.web.stores import _cache_places, _name
 from fileserve.web.workers.bus import Bus, open_bus
 from tests.eventsource import Message
 from tests.system import test_events
+from tests.system.samples import append
 from tests.system.test_chromium import browser, page  # noqa: F401  fixtures
 from tests.system.test_disconnects import WAYS_TO_LEAVE
-from tests.system.test_events import PLAIN, Stream, append
+from tests.system.test_events import PLAIN, Stream
 from tests.tools import Running, serving
 
 pytestmark = pytest.mark.system

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.clients import head, run_client
+from tests.system.forwarding import RESET_ON_CLOSE
 from tests.system.samples import MIB, Sample, digest, make_sample
 from tests.system.uploading import KILLS, OPTIONS, begin_request, left_in, moments_of, small_disk
 from tests.tools import Running, running, serving, tool, wait_until
@@ -150,7 +151,7 @@ def test_a_client_that_leaves_leaves_nothing(how: str, root: Path) -> None:
                     connection.shutdown(socket.SHUT_WR)
                     assert connection.recv(1000) == b""
                 if how == "resets":
-                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         assert server.wait_for_descriptors(before) <= before
         assert left_in(root) == ["old"]
         assert (root / "old").read_bytes() == b"old"

@@ -82,7 +82,7 @@ def test_patterns_are_limited(include: tuple[str, ...], exclude: tuple[str, ...]
         Selection(include, exclude)
 
 
-@pytest.mark.timeout(5)
+@pytest.mark.timeout(30)
 @pytest.mark.parametrize(
     ("pattern", "path"),
     [
