@@ -78,7 +78,12 @@ async def test_what_is_left_out_is_counted_and_each_kind_has_its_own_share(
 async def test_the_number_is_of_no_request(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(sparing, "MINUTE_S", 0.1)
     ids: list[str] = []
-    caplog.handler.addFilter(lambda record: not ids.append(request_id.get()))
+
+    def keep_id(record: logging.LogRecord) -> bool:
+        ids.append(request_id.get())
+        return True
+
+    caplog.handler.addFilter(keep_id)
     records = Sparing(logging.getLogger("uvicorn.error"))
     token = request_id.set("one")
     for _ in range(RECORDS + 1):
@@ -87,4 +92,5 @@ async def test_the_number_is_of_no_request(monkeypatch: pytest.MonkeyPatch, capl
     for _ in range(500):
         if "more" not in caplog.text:
             await asyncio.sleep(0.02)
+    caplog.handler.removeFilter(keep_id)
     assert ids == [*["one"] * RECORDS, ""]

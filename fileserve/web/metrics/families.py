@@ -115,7 +115,7 @@ def render(snapshots: Sequence[Snapshot], shared: Numbers, accept: str) -> tuple
 
 
 def _encoder(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
-    """Return what *accept* asks for. Policy: one that cannot be read asks for nothing in particular. RFC 9110 §12.5.1."""
+    """Return what *accept* asks for. Policy: what cannot be read asks for nothing in particular. RFC 9110 §12.5.1."""
     try:
         return choose_encoder(accept)
     except (TypeError, ValueError):  # a version that is none, which fails in different ways

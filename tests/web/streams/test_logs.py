@@ -125,7 +125,12 @@ async def test_other_handlers_get_a_record_as_it_was_logged(client: Client) -> N
     terminal = logging.StreamHandler(io.StringIO())
     terminal.setFormatter(HumanLines())
     texts: list[str | None] = []
-    terminal.addFilter(lambda record: not texts.append(record.exc_text))
+
+    def keep_text(record: logging.LogRecord) -> bool:
+        texts.append(record.exc_text)
+        return True
+
+    terminal.addFilter(keep_text)
     logging.getLogger("fileserve").addHandler(terminal)  # behind the stream's
     try:
         async with subscribing(client, "?last=0") as subscriber:
