@@ -41,12 +41,19 @@ class Deadlines(Generic[T]):
         self._waiting.pop(waiting, None)
 
     def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._is_set = False
+        # Who is told that its time is over may wait anew, and may fail: the timer counts as set until the end, which
+        # sets the one that comes next.
+        try:
+            self._expire_those_who_are_due(loop)
+        finally:
+            self._is_set = bool(self._waiting)
+            if self._is_set:
+                loop.call_at(next(iter(self._waiting.values())), self._ring, loop)
+
+    def _expire_those_who_are_due(self, loop: asyncio.AbstractEventLoop) -> None:
         while self._waiting:
             waiting, until_s = next(iter(self._waiting.items()))
             if until_s > loop.time():
-                self._is_set = True
-                loop.call_at(until_s, self._ring, loop)
                 return
             del self._waiting[waiting]
             self._expire(waiting)

@@ -9,6 +9,7 @@ import json
 import logging
 import sys
 import time
+from copy import copy
 from typing import Literal, TextIO
 
 from fileserve.records import escape, redact, request_id, values_of
@@ -55,10 +56,23 @@ class HumanLines(logging.Formatter):
         id = getattr(record, "request_id", "") or request_id.get()
         return redact(escape(super().formatMessage(record))) + (f" (request {escape(id)})" if id else "")
 
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the lines of *record*. What others have made of its traceback is not taken as it is, and kept."""
+        own = copy(record)
+        own.exc_text = None if own.exc_info or not own.exc_text else _indented(own.exc_text)
+        return super().format(own)
+
     def formatException(self, ei: object) -> str:
         """Return the traceback, indented."""
-        lines = super().formatException(ei).splitlines()  # type: ignore[arg-type]
-        return "\n".join("    " + redact(escape(line)) for line in lines)
+        return _indented(super().formatException(ei))  # type: ignore[arg-type]
+
+    def formatStack(self, stack_info: str) -> str:
+        """Return where the record was made, indented."""
+        return _indented(stack_info)
+
+
+def _indented(text: str) -> str:
+    return "\n".join("    " + redact(escape(line)) for line in text.splitlines())
 
 
 def _log_exception(kind: type[BaseException], error: BaseException, traceback: object) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Mapping
+from contextvars import Context
 
 __all__ = ["Sparing"]
 
@@ -29,7 +30,8 @@ class Sparing:
     def warning(self, kind: str, message: str, *values: object, extra: Mapping[str, object] | None = None) -> None:
         """Log *message*, or count it as one more of its *kind*, which is said in the plural."""
         if not self._counts:
-            asyncio.get_running_loop().call_later(MINUTE_S, self._begin_anew)
+            # In a context of its own: the number is not of the request that happened to begin the minute.
+            asyncio.get_running_loop().call_later(MINUTE_S, self._begin_anew, context=Context())
         self._counts[kind] += 1
         if self._counts[kind] <= RECORDS:
             self._logger.warning(message, *values, extra=extra)

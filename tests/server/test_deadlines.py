@@ -1,6 +1,10 @@
 """One timer for all who wait: everybody's time ends, in order, and of nobody's who has stopped waiting."""
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 
 from fileserve.server.deadlines import Deadlines
 
@@ -58,3 +62,59 @@ async def test_one_may_begin_to_wait_again_when_its_time_is_over() -> None:
     waiting.add("a", SHORT_S)
     assert await expired(ended, 3) == ["a", "a", "a"]
     waiting.discard("a")
+
+
+@pytest.fixture
+async def timers(monkeypatch: pytest.MonkeyPatch) -> set[object]:
+    """The timers of deadlines that are set and have not rung."""
+    loop, running = asyncio.get_running_loop(), set[object]()
+    call_at = loop.call_at
+
+    def counted(when: float, callback: Callable[..., object], *args: object, **more: Any) -> asyncio.TimerHandle:
+        if not isinstance(getattr(callback, "__self__", None), Deadlines):
+            return call_at(when, callback, *args, **more)
+        running.add(timer := object())
+
+        def ring() -> None:
+            running.discard(timer)
+            callback(*args)
+
+        return call_at(when, ring, **more)
+
+    monkeypatch.setattr(loop, "call_at", counted)
+    return running
+
+
+async def test_those_who_begin_again_while_others_wait_set_no_timer_of_their_own(timers: set[object]) -> None:
+    ended: asyncio.Queue[str] = asyncio.Queue()
+
+    def again(name: str) -> None:
+        ended.put_nowait(name)
+        waiting.add(name, SHORT_S)
+
+    waiting: Deadlines[str] = Deadlines(again)
+    for number in range(20):
+        waiting.add(str(number), SHORT_S)
+        await asyncio.sleep(0.001)  # each has a moment of its own
+    await expired(ended, 100)
+    assert len(timers) == 1
+
+
+async def test_the_timer_outlives_one_whose_end_fails(timers: set[object]) -> None:
+    ended: asyncio.Queue[str] = asyncio.Queue()
+    failed: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: failed.append(context["exception"]))
+
+    def expire(name: str) -> None:
+        if name == "bad":
+            raise ValueError(name)
+        ended.put_nowait(name)
+
+    waiting: Deadlines[str] = Deadlines(expire)
+    for name in ("bad", "a", "b"):
+        waiting.add(name, SHORT_S)
+    assert await expired(ended, 2) == ["a", "b"]
+    assert [str(error) for error in failed] == ["bad"]
+    assert not timers
+    waiting.add("c", SHORT_S)
+    assert await expired(ended, 1) == ["c"]

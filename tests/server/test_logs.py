@@ -57,8 +57,36 @@ def test_a_traceback_cannot_look_like_a_record(name: str) -> None:
     assert first.endswith("fileserve.web: a request failed")
     assert all(line.startswith("    ") and line.isprintable() for line in others)
     assert "ValueError" in others[-1] or "ValueError" in "".join(others)
-    failed.exc_text = None
     assert json.loads(JsonLines().format(failed))["message"].startswith("a request failed\nTraceback")
+
+
+@pytest.mark.parametrize("others", [logging.Formatter(), JsonLines()])
+def test_a_traceback_is_indented_whoever_has_formatted_it_before(others: logging.Formatter) -> None:
+    try:
+        raise ValueError("\x1b[2J token=s3cr3t")
+    except ValueError as error:
+        failed = record("a request failed", error=error)
+    before = others.format(failed)
+    formatted = HumanLines().format(failed)
+    assert all(line.startswith("    ") and line.isprintable() for line in formatted.splitlines()[1:])
+    assert "s3cr3t" not in formatted
+    assert others.format(failed) == before
+
+
+def test_where_a_record_was_made_cannot_look_like_a_record() -> None:
+    made = record("said")
+    made.stack_info = "Stack (most recent call last):\n\x1b[2J token=s3cr3t"
+    _, *others = HumanLines().format(made).splitlines()
+    assert len(others) == 2
+    assert all(line.startswith("    ") and line.isprintable() and "s3cr3t" not in line for line in others)
+
+
+def test_a_traceback_that_has_lost_its_error_is_indented() -> None:
+    sent = record("a request failed")
+    sent.exc_text = "Traceback (most recent call last):\n\x1b[2JValueError: token=s3cr3t"  # as over a socket or a queue
+    _, *others = HumanLines().format(sent).splitlines()
+    assert len(others) == 2
+    assert all(line.startswith("    ") and line.isprintable() and "s3cr3t" not in line for line in others)
 
 
 def test_the_fields_of_a_line_of_json() -> None:

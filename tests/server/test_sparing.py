@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fileserve.records import request_id
 from fileserve.server import Limits, sparing
 from fileserve.server.sparing import RECORDS, Sparing
 from tests.server.apps import App, Send, body, echo_content, hello, start
@@ -72,3 +73,24 @@ async def test_what_is_left_out_is_counted_and_each_kind_has_its_own_share(
     ]
     records.warning("bad things", "%s was bad", "somebody else")
     assert caplog.messages[-1] == "somebody else was bad"
+
+
+async def test_the_number_is_of_no_request(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(sparing, "MINUTE_S", 0.1)
+    ids: list[str] = []
+
+    def keep_id(record: logging.LogRecord) -> bool:
+        ids.append(request_id.get())
+        return True
+
+    caplog.handler.addFilter(keep_id)
+    records = Sparing(logging.getLogger("uvicorn.error"))
+    token = request_id.set("one")
+    for _ in range(RECORDS + 1):
+        records.warning("bad things", "%s was bad", "somebody")
+    request_id.reset(token)
+    for _ in range(500):
+        if "more" not in caplog.text:
+            await asyncio.sleep(0.02)
+    caplog.handler.removeFilter(keep_id)
+    assert ids == [*["one"] * RECORDS, ""]

@@ -7,7 +7,7 @@ sums over all workers are told, but for descriptors, of which each worker has it
 Left out: the text. prometheus_client writes it, in the format that the scraper asks for.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -110,8 +110,16 @@ def render(snapshots: Sequence[Snapshot], shared: Numbers, accept: str) -> tuple
     """Return the text of all metrics, and its media type. *shared* are gauges that are the same in all workers."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Told(snapshots, shared))
-    encode, media_type = choose_encoder(accept)
+    encode, media_type = _encoder(accept)
     return encode(registry), media_type
+
+
+def _encoder(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
+    """Return what *accept* asks for. Policy: what cannot be read asks for nothing in particular. RFC 9110 §12.5.1."""
+    try:
+        return choose_encoder(accept)
+    except (TypeError, ValueError):  # a version that is none, which fails in different ways
+        return choose_encoder("")
 
 
 class _Told:

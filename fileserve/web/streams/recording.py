@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 
 from fileserve.records import values_of
 from fileserve.web.workers import bus as bus_module
@@ -32,7 +33,8 @@ class Recorder(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Append *record*, in a moment; a failure is reported as logging reports them."""
         try:
-            self._bus.append(TOPIC, _data_of(record, self.format(record)))
+            text = self.format(copy(record))  # which keeps the traceback's text: others make their own of it
+            self._bus.append(TOPIC, _data_of(record, text))
         except Exception:
             self.handleError(record)
 

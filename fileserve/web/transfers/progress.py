@@ -109,6 +109,8 @@ class Progress:
     def finish(self, live: Live, end: End) -> None:
         """Note that the sending has ended, and how. Of what was sent, less may have been taken."""
         live.account.close(end)
+        if live not in self._live:  # all was told: what a server cancels at the end of its drain may end after that
+            return
         live.ended_s = time.time()
         if not self._settle(live, live.ended_s):
             self._sent.append(live)

@@ -61,6 +61,27 @@ async def test_another_machine_needs_the_token(served_root: Path) -> None:
             assert (await client.get("/metrics")).status == status
 
 
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        pytest.param("", "text/plain", id="nothing"),
+        pytest.param("application/openmetrics-text; version=1.0.0", "application/openmetrics-text", id="openmetrics"),
+        pytest.param("application/openmetrics-text; version=abc", "text/plain", id="a_version_that_is_none"),
+        pytest.param("application/openmetrics-text; version=", "application/openmetrics-text", id="no_version"),
+        pytest.param("text/plain; version=9.abc", "text/plain", id="a_version_of_the_text_that_is_none"),
+        pytest.param("\xff,;=;q=x, ,", "text/plain", id="nonsense"),
+    ],
+)
+async def test_the_format_is_the_one_asked_for_or_the_plain_one(
+    served_root: Path, accept: str, media_type: str
+) -> None:
+    async with client_of(Settings(root=served_root)) as client:
+        answer = await client.get("/metrics", {"Accept": accept})
+        assert answer.status == 200
+        assert answer.fields["content-type"].startswith(media_type)
+        assert b"fileserve_workers" in answer.content
+
+
 async def test_the_token_for_metrics_opens_nothing_else(served_root: Path) -> None:
     async with client_of(Settings(root=served_root, metrics_token=TOKEN, operator_token=OPERATOR)) as client:
         assert (await client.get("/live", BEARER)).status == 401

@@ -1,6 +1,7 @@
 """Log records on the bus, and ``/events/logs``."""
 
 import asyncio
+import io
 import json
 import logging
 import time
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from fileserve import Settings
+from fileserve.server.logs import HumanLines
 from fileserve.web.streams import logs
 from fileserve.web.workers import bus as bus_module
 from tests.asgi import Client, client_of
@@ -116,6 +118,36 @@ async def test_a_traceback_belongs_to_the_message_and_a_long_one_is_cut_at_its_b
     assert first.startswith("… ")
     assert second.endswith("end")
     assert max(len(first), len(second)) < 17_000
+
+
+async def test_other_handlers_get_a_record_as_it_was_logged(client: Client) -> None:
+    """The operator's stream comes first; standard error indents, escapes and redacts a traceback in its own way."""
+    terminal = logging.StreamHandler(io.StringIO())
+    terminal.setFormatter(HumanLines())
+    texts: list[str | None] = []
+
+    def keep_text(record: logging.LogRecord) -> bool:
+        texts.append(record.exc_text)
+        return True
+
+    terminal.addFilter(keep_text)
+    logging.getLogger("fileserve").addHandler(terminal)  # behind the stream's
+    try:
+        async with subscribing(client, "?last=0") as subscriber:
+            await begun(subscriber)
+            try:
+                raise ZeroDivisionError("\x1b[2J token=s3cr3t")
+            except ZeroDivisionError:
+                log.exception("failed")
+            [streamed] = await messages(subscriber, 1)
+    finally:
+        logging.getLogger("fileserve").removeHandler(terminal)
+    first, *others = terminal.stream.getvalue().splitlines()
+    assert texts == [None]
+    assert first.endswith("fileserve.test: failed")
+    assert all(line.startswith("    ") and line.isprintable() for line in others)
+    assert "s3cr3t" not in "".join(others)
+    assert streamed.startswith("failed\nTraceback")
 
 
 async def test_fields_that_are_no_json_are_told_as_text(client: Client) -> None:

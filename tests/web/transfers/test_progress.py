@@ -286,3 +286,22 @@ def test_a_backlog_tells_a_few_at_a_time_and_counts_what_is_too_much(monkeypatch
     while backlog:
         sizes.append([getattr(told, "sent", 0) for told in backlog.take(with_others=len(sizes) > 0)])
     assert sizes == [[20, 20], [20, 40]]
+
+
+@pytest.mark.parametrize("end", End)
+@pytest.mark.parametrize("told_by_server", [None, told(), told(unsent=5, lost="left")])
+async def test_a_response_that_ends_after_all_was_told_is_told_no_more(
+    end: End, told_by_server: dict[str, Any] | None
+) -> None:
+    """It is cancelled when the drain is over, and may end only after that."""
+    teller = Told()
+    under_way = Progress(teller, "w")
+    asked = Asked(told_by_server)
+    live = under_way.begin(sent_of(asked), asked.origin)
+    under_way.close()
+    before = list(teller.ended)
+    under_way.finish(live, end)
+    under_way.close()
+    assert teller.ended == before
+    assert [piece.end for piece in before if isinstance(piece, Piece)] == [End.LEFT]
+    assert not under_way.live
