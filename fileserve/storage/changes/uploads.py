@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanag
 from dataclasses import replace
 
 from fileserve import disk
-from fileserve.storage.changes.expiry import end, end_expired
+from fileserve.storage.changes.expiry import end, end_expired, give_up
 from fileserve.storage.changes.paused import Flushed, create, is_locked
 from fileserve.storage.changes.remembered import Remembered
 from fileserve.storage.changes.resumable import ResumedDraft, unlink
@@ -134,16 +134,21 @@ class Uploads:
                 await disk.run_change(self._sessions.set_sure, session.id, None)
             self._remember(session.id, staged)
 
-    async def concatenate(self, session: Session, parts: Sequence[Session], need: Need) -> None:
-        """Fill the file of *session* with all *parts*, in their order. Raises ``Locked`` and ``NoSpace``."""
-        async with AsyncExitStack() as opened:
-            # Locked in one order: of several who want the same ones, somebody gets all of them.
-            in_order = sorted(parts, key=lambda part: part.id)
-            locked = {part.id: await opened.enter_async_context(self.resume(part, need)) for part in in_order}
-            whole = await opened.enter_async_context(self.resume(session, need))
-            await whole.reserve_for(need.length)
-            for part in parts:
-                await whole.append(locked[part.id])
+    @asynccontextmanager
+    async def concatenated(self, session: Session, parts: Sequence[Session], need: Need) -> AsyncIterator[ResumedFile]:
+        """Open the file of *session* for the block, filled with all *parts*. Raises ``Locked`` and ``NoSpace``.
+
+        It is locked first and last: who could have it in between would take it for one that a crash has left.
+        """
+        async with self.resume(session, need) as whole:
+            async with AsyncExitStack() as opened:
+                # Locked in one order: of several who want the same ones, somebody gets all of them.
+                in_order = sorted(parts, key=lambda part: part.id)
+                locked = {part.id: await opened.enter_async_context(self.resume(part, need)) for part in in_order}
+                await whole.reserve_for(need.length)
+                for part in parts:
+                    await whole.append(locked[part.id])
+            yield whole
 
     async def set_stored(self, session: Session) -> None:
         """Say that an upload has its name."""
@@ -163,6 +168,10 @@ class Uploads:
     async def end(self, session: Session) -> None:
         """Delete what is there of an upload, and forget it. Raises ``Locked``."""
         await disk.run_change(end, self._root, self._sessions, session)
+
+    async def give_up(self, session: Session) -> bool:
+        """End an upload that has failed, unless its file has its name; return whether it has. Raises ``Locked``."""
+        return await disk.run_change(give_up, self._root, self._sessions, session, self._expiry())
 
     def following(self, directory: Name, new: Name) -> AbstractContextManager[None]:
         """Let uploads go on beneath *new*, to where *directory* is moved in the block with their files. Blocks."""

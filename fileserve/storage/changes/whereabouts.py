@@ -15,7 +15,7 @@ from fileserve.storage.changes.resumable import ResumedDraft, open_draft_of, unl
 from fileserve.storage.changes.room import Need
 from fileserve.storage.changes.session import Session, Staged
 from fileserve.storage.changes.sessions import Sessions
-from fileserve.storage.errors import NotFound
+from fileserve.storage.errors import Locked, NotFound
 from fileserve.storage.hashing import Sums
 from fileserve.storage.root import Root
 
@@ -43,12 +43,17 @@ def settled(sessions: Sessions, id: str) -> Session:
 
 
 def open_wherever(root: Root, sessions: Sessions, id: str, need: Need, known: tuple[int, Sums] | None) -> ResumedDraft:
-    """Open the file of the session *id*, as ``open_draft_of`` does."""
+    """Open the file of the session *id*, as ``open_draft_of`` does; ``Locked`` where it has just got its name."""
     try:
         return open_draft_of(root, lambda: sessions.find(id), need, known)
     except NotFound:
         with sessions.settled(id) as session:
-            return open_draft_of(root, lambda: session, need, known)
+            try:
+                return open_draft_of(root, lambda: session, need, known)
+            except NotFound:
+                if session.stored or has_its_name(root, session):
+                    raise Locked from None  # it is not gone, and whoever asks again is told
+                raise
 
 
 def size_wherever(root: Root, sessions: Sessions, session: Session, known: Flushed | None) -> Flushed | None:
