@@ -231,15 +231,15 @@ class Uploads:
         self._sessions.set_length(draft.session.id, length)
 
     def _offset(self, session: Session) -> int:
+        before = self._sessions.find(session.id).sure  # by the time of the second look, what counted may be taken back
         flushed = size_wherever(self._root, self._sessions, session, self._flushed.get(session.id))
         session = self._sessions.find(session.id)
         if flushed is None:
             if not session.stored:
                 self._sessions.set_stored(session.id)
             return session.length or 0
-        sure = session.sure
         self._flushed.put(session.id, flushed)
-        return flushed[0] if sure is None else min(flushed[0], sure)
+        return min((flushed[0], *(sure for sure in (before, session.sure) if sure is not None)))
 
     def _expiry(self) -> int:
         return int(time.time() + self._lifetime_s) + 1

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fileserve.storage.changes.uploads import ResumedFile, Uploads
-from fileserve.web.changes import concatenating
+from fileserve.web.changes import concatenating, creating
 from tests.asgi import Answer, Client, client_of
 from tests.pool import settle
 from tests.web.conftest import DIGITS
@@ -130,7 +130,7 @@ async def test_who_asks_another_worker_again_does_not_destroy_the_whole(
 ) -> None:
     """The first worker makes its parts durable again, and takes its time; the other one has only begun."""
     is_pausing, first_has_ended, second_has_begun = asyncio.Event(), asyncio.Event(), asyncio.Event()
-    pause, begin = ResumedFile.pause, concatenating.begin
+    pause, begin = ResumedFile.pause, creating.begin
     answers: list[Answer] = []
 
     async def pause_slowly(staged: ResumedFile, *arguments: Any) -> None:
@@ -168,7 +168,7 @@ async def test_who_is_overtaken_by_another_worker_leaves_what_that_one_has_store
 ) -> None:
     """The first one has begun the whole, and has not locked it yet."""
     has_begun, may_go_on = asyncio.Event(), asyncio.Event()
-    begin = concatenating.begin
+    begin = creating.begin
 
     async def begin_slowly(*arguments: Any) -> Any:
         session = await begin(*arguments)
@@ -194,11 +194,11 @@ async def test_who_comes_when_another_worker_has_put_in_the_parts_is_told_of_the
 ) -> None:
     async with client_of(settings(served_root)) as first, client_of(settings(served_root)) as second:
         final = await begin_parts(first, DIGITS, DIGITS)
-        store, stored = concatenating._store, []
+        store, overtaken = concatenating._store, asyncio.Event()
 
         async def store_late(*arguments: Any) -> dict[str, str]:
-            if not stored:
-                stored.append(first)
+            if not overtaken.is_set():
+                overtaken.set()
                 assert (await put_together(second, final)).status == 201
             return await store(*arguments)
 

@@ -5,6 +5,7 @@ import base64
 import errno
 import hashlib
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -783,3 +784,54 @@ async def test_an_upload_keeps_to_the_folders_that_are_writable(served_root: Pat
     told = {"upload_length": "10", "upload_metadata": metadata(filename=b"kept", **where)}
     async with client_of(settings(served_root, writable=("folder",))) as client:
         assert (await ask(client, "POST", "/uploads", **told)).status == status
+
+
+async def test_what_is_taken_back_while_its_offset_is_asked_for_does_not_count(
+    uploader: Client, served_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The size is looked at while content is there that is not what its checksum says, the table later."""
+    is_compared, may_compare = asyncio.Event(), asyncio.Event()
+    has_looked, may_ask = threading.Event(), threading.Event()
+    verify, look = uploads.ResumedFile.verify, uploads.size_wherever
+
+    async def verify_late(*arguments: Any) -> bool:
+        is_compared.set()
+        await may_compare.wait()
+        return await verify(*arguments)
+
+    def look_early(*arguments: Any) -> Any:
+        flushed = look(*arguments)
+        has_looked.set()
+        may_ask.wait(10)
+        return flushed
+
+    monkeypatch.setattr(uploads.ResumedFile, "verify", verify_late)
+    monkeypatch.setattr(uploads, "size_wherever", look_early)
+    url = await begin(uploader, 10)
+    await patch(uploader, url, 0, DIGITS[:5])
+    sending = asyncio.ensure_future(patch(uploader, url, 5, b"wrong", upload_checksum=checksum("sha1", DIGITS[5:])))
+    await is_compared.wait()
+    asking = asyncio.ensure_future(ask(uploader, "HEAD", url))
+    assert await asyncio.to_thread(has_looked.wait, 10)
+    may_compare.set()
+    assert (await sending).status == 460
+    may_ask.set()
+    told = await asking
+    assert (told.status, told["upload-offset"]) == (200, "5")
+    assert not (served_root / "new").exists()
+
+
+async def test_what_was_whole_before_it_was_locked_is_not_stored_unless_it_still_is(
+    uploader: Client, served_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def tell_all(*_: Any) -> int:
+        return 10
+
+    url = await begin(uploader, 10)
+    await patch(uploader, url, 0, DIGITS[:5])
+    with monkeypatch.context() as racing:
+        racing.setattr(uploads.Uploads, "offset", tell_all)
+        assert (await ask(uploader, "HEAD", url)).status == 423
+    assert not (served_root / "new").exists()
+    assert (await patch(uploader, url, 5, DIGITS[5:])).status == 204
+    assert (served_root / "new").read_bytes() == DIGITS
