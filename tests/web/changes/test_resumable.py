@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from fileserve.storage.changes import placing, uploads
+from fileserve.storage.changes import placing, uploads, whereabouts
 from fileserve.storage.changes.sessions import Sessions
 from fileserve.storage.checksums import Checksums
 from tests.asgi import Answer, Client, client_of
@@ -792,7 +792,7 @@ async def test_what_is_taken_back_while_its_offset_is_asked_for_does_not_count(
     """The size is looked at while content is there that is not what its checksum says, the table later."""
     is_compared, may_compare = asyncio.Event(), asyncio.Event()
     has_looked, may_ask = threading.Event(), threading.Event()
-    verify, look = uploads.ResumedFile.verify, uploads.size_wherever
+    verify, look = uploads.ResumedFile.verify, whereabouts.size_wherever
 
     async def verify_late(*arguments: Any) -> bool:
         is_compared.set()
@@ -834,4 +834,40 @@ async def test_what_was_whole_before_it_was_locked_is_not_stored_unless_it_still
         assert (await ask(uploader, "HEAD", url)).status == 423
     assert not (served_root / "new").exists()
     assert (await patch(uploader, url, 5, DIGITS[5:])).status == 204
+    assert (served_root / "new").read_bytes() == DIGITS
+
+
+async def test_an_offset_that_is_asked_for_while_the_file_gets_its_name_is_that_of_the_whole(
+    uploader: Client, served_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has a hidden name when its size is looked at, and the real one, which nobody has noted, when it is opened."""
+    is_written, may_store, is_named, may_note = (asyncio.Event() for _ in range(4))
+    store, note, look = uploads.ResumedFile.commit, uploads.Uploads.set_stored, uploads.Uploads.offset
+
+    async def store_late(*arguments: Any) -> Any:
+        is_written.set()
+        await may_store.wait()
+        return await store(*arguments)
+
+    async def note_late(*arguments: Any) -> None:
+        is_named.set()
+        await may_note.wait()
+        await note(*arguments)
+
+    async def look_early(*arguments: Any) -> int:
+        offset = await look(*arguments)
+        may_store.set()
+        await is_named.wait()
+        return offset
+
+    url = await begin(uploader, 10)
+    monkeypatch.setattr(uploads.ResumedFile, "commit", store_late)
+    monkeypatch.setattr(uploads.Uploads, "set_stored", note_late)
+    sending = asyncio.ensure_future(patch(uploader, url, 0, DIGITS))
+    await is_written.wait()
+    monkeypatch.setattr(uploads.Uploads, "offset", look_early)
+    told = await ask(uploader, "HEAD", url)
+    may_note.set()
+    assert (told.status, told["upload-offset"], told["content-location"]) == (200, "10", "/download/new")
+    assert (await sending).status == 204
     assert (served_root / "new").read_bytes() == DIGITS
