@@ -55,6 +55,11 @@ class ResumedDraft(Draft):
         self._has_failed = False
         self._is_lost = False
 
+    @property
+    def has_its_name(self) -> bool:
+        """Whether it was committed; before ``keep`` and ``discard``."""
+        return self._ended
+
     def set_session(self, session: Session) -> None:
         """Note what the session is by now."""
         self.session = session
@@ -116,9 +121,10 @@ class ResumedDraft(Draft):
         self._is_lost = False
         return marked
 
-    def pause(self) -> tuple[int, Sums | None]:
+    def pause(self, note: Callable[[], None] | None = None) -> tuple[int, Sums | None]:
         """Make what is there durable, close the file, and return how much that is, with its sums.
 
+        Unless it has its name, *note* is called in between, before anybody else can have it.
         Raises ``Unreadable`` or ``NoSpace`` where a flush has failed: then it is what it was when the request began.
         """
         try:
@@ -128,6 +134,8 @@ class ResumedDraft(Draft):
                     if self._room.is_reserved:
                         give_back(fd)
                     self._flush_or_take_back(fd)
+                    if note is not None:
+                        note()
         finally:
             self.keep()
         return size, self._sums if self.written == size else None

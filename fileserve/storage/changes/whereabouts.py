@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from fileserve.storage.changes.paused import Flushed, has_its_name, open_file, size_on_disk
+from fileserve.storage.changes.remembered import Remembered
 from fileserve.storage.changes.resumable import ResumedDraft, open_draft_of, unlink
 from fileserve.storage.changes.room import Need
 from fileserve.storage.changes.session import Session, Staged
@@ -19,7 +20,7 @@ from fileserve.storage.errors import Locked, NotFound
 from fileserve.storage.hashing import Sums
 from fileserve.storage.root import Root
 
-__all__ = ["find_again", "open_wherever", "settled", "size_wherever", "unlink_wherever", "wherever"]
+__all__ = ["find_again", "offset_of", "open_wherever", "settled", "size_wherever", "unlink_wherever", "wherever"]
 
 T = TypeVar("T")
 
@@ -68,6 +69,19 @@ def size_wherever(root: Root, sessions: Sessions, session: Session, known: Flush
             raise
 
     return wherever(sessions, session, look)
+
+
+def offset_of(root: Root, sessions: Sessions, session: Session, known: Remembered[str, Flushed]) -> int:
+    """Return how much of an upload counts; note where it has its name. Raises ``NotFound`` when its file is gone."""
+    before = sessions.find(session.id).sure  # what is there at the look, and taken back then, counts at no time
+    flushed = size_wherever(root, sessions, session, known.get(session.id))
+    session = sessions.find(session.id)
+    if flushed is None:
+        if not session.stored:
+            sessions.set_stored(session.id)
+        return session.length or 0
+    known.put(session.id, flushed)
+    return min((flushed[0], *(sure for sure in (before, session.sure) if sure is not None)))
 
 
 def unlink_wherever(root: Root, sessions: Sessions, session: Session) -> bool:

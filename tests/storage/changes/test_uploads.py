@@ -106,6 +106,48 @@ async def test_what_is_to_be_compared_counts_once_it_was(uploads: Uploads) -> No
         assert await uploads.offset(session) == (6 if matches else 2)
 
 
+async def test_what_was_compared_is_not_cut_off_by_who_comes_before_that_is_noted(
+    uploads: Uploads, changing_root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Uploads(changing_root, Sessions(tmp_path / "uploads.sqlite"), 1000)
+    is_noting, may_note, note = threading.Event(), threading.Event(), Sessions.set_sure
+
+    def note_late(sessions: Sessions, id: str, sure: int | None) -> None:
+        if sure is None and not is_noting.is_set():
+            is_noting.set()
+            may_note.wait(10)
+        note(sessions, id, sure)
+
+    async def compare() -> None:
+        async with uploads.resume(session, Need(10), is_checked=True) as staged:
+            await staged.write(b"2345")
+            await staged.finish()
+            assert await staged.verify("sha256", hashlib.sha256(b"2345").digest())
+
+    session = await begin(uploads)
+    await send(uploads, session, b"01")
+    monkeypatch.setattr(Sessions, "set_sure", note_late)
+    request = asyncio.ensure_future(compare())
+    assert await asyncio.to_thread(is_noting.wait, 10)
+    try:
+        with pytest.raises(Locked):
+            await send(other, session)
+    finally:
+        may_note.set()
+    await request
+    assert (await send(other, session, b"67")).offset == 8
+    other.close()
+
+
+async def test_what_counts_is_asked_once_the_file_is_locked(uploads: Uploads) -> None:
+    """A session that was found before is told to be compared, and is not any more; or the other way round."""
+    session = await begin(uploads)
+    await send(uploads, session, b"0123")
+    uploads._sessions.set_sure(session.id, 2)  # a process has ended while it compared
+    assert (await send(uploads, session, b"xx")).offset == 4  # found before that
+    assert await uploads.offset(session) == 4
+
+
 async def test_digests_are_known_when_all_has_come_in_its_order_to_one_process(
     uploads: Uploads, changing_root: Root, tmp_path: Path
 ) -> None:
@@ -267,9 +309,9 @@ async def test_a_request_extends_its_session_when_it_begins_and_before_others_ca
         monkeypatch.setattr(uploads, "_lifetime_s", 6000)
         pause = ResumedFile.pause
 
-        async def look_and_pause(staged: ResumedFile) -> None:
+        async def look_and_pause(staged: ResumedFile, note: Callable[[], None] | None) -> None:
             assert (await uploads.find(session.id)).expires_s > begun + 900
-            await pause(staged)
+            await pause(staged, note)
 
         monkeypatch.setattr(ResumedFile, "pause", look_and_pause)
 

@@ -806,7 +806,7 @@ async def test_what_is_taken_back_while_its_offset_is_asked_for_does_not_count(
         return flushed
 
     monkeypatch.setattr(uploads.ResumedFile, "verify", verify_late)
-    monkeypatch.setattr(uploads, "size_wherever", look_early)
+    monkeypatch.setattr(whereabouts, "size_wherever", look_early)
     url = await begin(uploader, 10)
     await patch(uploader, url, 0, DIGITS[:5])
     sending = asyncio.ensure_future(patch(uploader, url, 5, b"wrong", upload_checksum=checksum("sha1", DIGITS[5:])))
