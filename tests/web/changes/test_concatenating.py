@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from fileserve.storage.changes.sessions import Sessions
 from fileserve.storage.changes.uploads import ResumedFile, Uploads
+from fileserve.storage.errors import Busy
 from fileserve.web.changes import concatenating, creating
 from tests.asgi import Answer, Client, client_of
 from tests.pool import settle
@@ -223,6 +225,45 @@ async def test_a_crash_between_the_name_and_its_note_is_seen_by_who_asks_again(
             assert (answer.status, answer["content-location"]) == (201, "/download/whole")
     assert (served_root / "whole").read_bytes() == DIGITS * 2
     assert hidden_in(served_root) == []
+
+
+@pytest.mark.parametrize("replace", [False, True])
+async def test_a_table_that_is_busy_behind_the_name_fails_nothing(
+    served_root: Path, replace: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extend, busy = Sessions.extend, [Busy("the table is locked")]
+
+    def extend_once_in_vain(sessions: Sessions, *arguments: Any) -> None:
+        if busy and (served_root / "whole").exists():
+            raise busy.pop()
+        extend(sessions, *arguments)
+
+    async with client_of(settings(served_root, replace=replace)) as client:
+        final = await begin_parts(client, DIGITS, DIGITS)
+        monkeypatch.setattr(Sessions, "extend", extend_once_in_vain)
+        assert [(await put_together(client, final)).status for _ in range(2)] == [201, 201]
+    assert not busy
+    assert (served_root / "whole").read_bytes() == DIGITS * 2
+    assert hidden_in(served_root) == []
+
+
+async def test_what_has_its_name_is_known_although_that_could_not_be_noted_at_first(
+    served_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note, busy = Sessions.set_stored, [Busy("the table is locked")]
+
+    def note_once_in_vain(sessions: Sessions, id: str) -> None:
+        if busy:
+            raise busy.pop()
+        note(sessions, id)
+
+    monkeypatch.setattr(Sessions, "set_stored", note_once_in_vain)
+    async with client_of(settings(served_root, replace=False)) as client:
+        final = await begin_parts(client, DIGITS, DIGITS)
+        answers = [await put_together(client, final) for _ in range(2)]
+    assert [answer.status for answer in answers] == [503, 201]
+    assert answers[1]["content-location"] == "/download/whole"
+    assert (served_root / "whole").read_bytes() == DIGITS * 2
 
 
 async def test_a_server_that_ends_meanwhile_keeps_the_parts(served_root: Path, copying: Copying) -> None:

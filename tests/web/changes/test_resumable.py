@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from fileserve.storage.changes import placing, uploads, whereabouts
 from fileserve.storage.changes.sessions import Sessions
 from fileserve.storage.checksums import Checksums
+from fileserve.storage.errors import Busy
 from tests.asgi import Answer, Client, client_of
 from tests.hostile import HOSTILE
 from tests.pool import settle
@@ -870,4 +871,24 @@ async def test_an_offset_that_is_asked_for_while_the_file_gets_its_name_is_that_
     may_note.set()
     assert (told.status, told["upload-offset"], told["content-location"]) == (200, "10", "/download/new")
     assert (await sending).status == 204
+    assert (served_root / "new").read_bytes() == DIGITS
+
+
+@pytest.mark.parametrize(("what", "status"), [("extend", 201), ("set_stored", 503)])
+async def test_what_came_with_its_creation_and_has_its_name_is_not_forgotten(
+    uploader: Client, served_root: Path, monkeypatch: pytest.MonkeyPatch, what: str, status: int
+) -> None:
+    work, asked = getattr(Sessions, what), list[str]()
+
+    def work_late(sessions: Sessions, id: str, *arguments: Any) -> None:
+        if (served_root / "new").exists():
+            asked.append(id)
+            if len(asked) == 1:
+                raise Busy("the table is locked")
+        work(sessions, id, *arguments)
+
+    monkeypatch.setattr(Sessions, what, work_late)
+    assert (await ask(uploader, "POST", "/uploads", DIGITS, **GOOD)).status == status
+    told = await ask(uploader, "HEAD", f"/uploads/{asked[0]}")
+    assert (told.status, told["upload-offset"], told["content-location"]) == (200, "10", "/download/new")
     assert (served_root / "new").read_bytes() == DIGITS
