@@ -20,7 +20,7 @@ from starlette.responses import Response
 
 from fileserve.semantics import tus
 from fileserve.storage.changes.session import Session
-from fileserve.storage.errors import NotFound, StorageError
+from fileserve.storage.errors import Locked, NotFound, StorageError
 from fileserve.storage.names import parse_name
 from fileserve.web.changes.claims import refuse_digests
 from fileserve.web.changes.creating import begin, create, created, details_of, name_of
@@ -81,10 +81,19 @@ async def _store_anew(request: NameRequest, whole: Session, parts: Sequence[Sess
     try:
         async with uploads.concatenated(whole, parts, need_of(request, whole.length)) as staged:
             return await store(request, staged)
-    except BaseException:
+    except BaseException as error:
+        is_taken = isinstance(error, NotFound) and not await _is_there(request, whole)
         with suppress(StorageError):  # where another worker is at it by now, it is theirs
             await uploads.give_up(whole)
+        if is_taken:
+            raise Locked from error
         raise
+
+
+async def _is_there(request: NameRequest, whole: Session) -> bool:
+    """Return whether a whole was not taken by another worker, before it was locked, for what a crash has left."""
+    found = await _find(request, whole.id)
+    return found is not None and found.staged.name[-1] == whole.staged.name[-1]
 
 
 async def _length_of(request: NameRequest, parts: Sequence[Session]) -> int:

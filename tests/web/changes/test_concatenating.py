@@ -191,6 +191,37 @@ async def test_who_is_overtaken_by_another_worker_leaves_what_that_one_has_store
     assert (served_root / "whole").read_bytes() == DIGITS * 2
 
 
+async def test_who_finds_its_whole_ended_by_another_worker_is_told_to_wait(
+    served_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one takes it for what a crash has left, and has not begun its own yet."""
+    first_has_begun, first_may_go_on, second_begins, second_may_begin = (asyncio.Event() for _ in range(4))
+    begin = creating.begin
+
+    async def begin_slowly(*arguments: Any) -> Any:
+        if first_has_begun.is_set():
+            second_begins.set()
+            await second_may_begin.wait()
+            return await begin(*arguments)
+        session = await begin(*arguments)
+        first_has_begun.set()
+        await first_may_go_on.wait()
+        return session
+
+    monkeypatch.setattr(concatenating, "begin", begin_slowly)
+    async with client_of(settings(served_root)) as first, client_of(settings(served_root)) as second:
+        final = await begin_parts(first, DIGITS, DIGITS)
+        asking = asyncio.ensure_future(put_together(first, final))
+        await first_has_begun.wait()
+        again = asyncio.ensure_future(put_together(second, final))
+        await second_begins.wait()
+        first_may_go_on.set()
+        assert (await asking).status == 423
+        second_may_begin.set()
+        assert (await again).status == 201
+    assert (served_root / "whole").read_bytes() == DIGITS * 2
+
+
 async def test_who_comes_when_another_worker_has_put_in_the_parts_is_told_of_the_whole(
     served_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
