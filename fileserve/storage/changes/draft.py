@@ -30,7 +30,7 @@ from fileserve.storage.index import Digests
 from fileserve.storage.reader import FileStatus, OpenFile, status_of
 from fileserve.storage.space import begin_writeback
 
-__all__ = ["Committed", "Draft", "Judge", "committed", "flush", "open_draft"]
+__all__ = ["Committed", "Draft", "Judge", "committed", "open_draft"]
 
 _MOST_BUFFERS = 512  # in one call; the system takes 1,024
 # Policy: the flush at the end is then one of seconds at the most, even where the disk is slower than the network.
@@ -125,8 +125,22 @@ class Draft:
         """Keep the file open for the block, whoever discards it meanwhile."""
         return self._descriptor.held()
 
+    def flush(self, fd: int) -> tuple[int, int]:
+        """Make the file durable, and return its size and the time of its last change, for ``committed``.
+
+        The time is set back by a nanosecond. The clock of file systems stands still for milliseconds. This one no later
+        change can have, not even one in the same tick.
+        """
+        with os_errors_of_changes():
+            status = os.fstat(fd)
+            with suppress(OSError):  # some file systems cannot
+                os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns - 1))
+            marked = os.fstat(fd)
+            os.fsync(fd)
+            return marked.st_size, marked.st_mtime_ns
+
     def _commit(self, fd: int, judge: Judge) -> Committed:
-        target, marked = self.target, flush(fd)
+        target, marked = self.target, self.flush(fd)
         for is_last in (not target.parents, True):
             try:
                 with os_errors_of_changes(), target.directory() as directory:
@@ -214,21 +228,6 @@ def _adopt_mode(fd: int, current: OpenFile) -> None:
     other attributes stay with the old file.
     """
     os.fchmod(fd, stat.S_IMODE(current.status.mode) & 0o777)
-
-
-def flush(fd: int) -> tuple[int, int]:
-    """Make a draft durable, and return what ``committed`` is to be told: its size, and the time of its last change.
-
-    That is set back by a nanosecond. The clock of file systems stands still for milliseconds. This time is one that no
-    later change can have, not even one in the same tick.
-    """
-    with os_errors_of_changes():
-        status = os.fstat(fd)
-        with suppress(OSError):  # some file systems cannot
-            os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns - 1))
-        marked = os.fstat(fd)
-        os.fsync(fd)
-        return marked.st_size, marked.st_mtime_ns
 
 
 def committed(fd: int, marked: tuple[int, int], replaced: bool) -> Committed:

@@ -1,4 +1,4 @@
-"""The end of sessions: when somebody asks for it, and when their time is over. All of it blocks."""
+"""The end of sessions: when somebody asks for it, when they fail, and when their time is over. All of it blocks."""
 
 import logging
 import time
@@ -11,7 +11,7 @@ from fileserve.storage.errors import Busy, Locked, NotFound, StorageError, os_er
 from fileserve.storage.names import display_name
 from fileserve.storage.root import Root
 
-__all__ = ["end", "end_expired"]
+__all__ = ["end", "end_expired", "give_up"]
 
 _MOST_TOLD = 5  # of those that cannot be ended, which may be as many as there are sessions
 
@@ -23,6 +23,31 @@ def end(root: Root, sessions: Sessions, session: Session) -> bool:
     was_there = session.stored or unlink_wherever(root, sessions, session)
     sessions.remove(session.id)
     return was_there
+
+
+def give_up(root: Root, sessions: Sessions, session: Session, expires_s: int) -> bool:
+    """End an upload that has failed, unless its file has its name; return whether it has. Raises ``Locked``.
+
+    One that has is kept, and told until *expires_s*. Another one of the same id, begun since, is not touched.
+    """
+    try:
+        current = sessions.find(session.id)
+    except NotFound:
+        return False
+    if current.staged.name[-1] != session.staged.name[-1]:
+        return current.stored
+    # Asked behind the look for its file as well, which another process may have given its name meanwhile.
+    is_gone = current.stored or has_its_name(root, current) or not unlink_wherever(root, sessions, current)
+    if is_gone and (current.stored or has_its_name(root, current)):
+        _keep_stored(sessions, current, expires_s)
+        return True
+    sessions.remove(session.id)
+    return False
+
+
+def _keep_stored(sessions: Sessions, session: Session, expires_s: int) -> None:
+    sessions.extend(session.id, expires_s)
+    sessions.set_stored(session.id)
 
 
 def end_expired(root: Root, sessions: Sessions, expires_s: int) -> tuple[int, int]:
@@ -58,8 +83,7 @@ def _end_if_expired(root: Root, sessions: Sessions, session: Session, expires_s:
     if sessions.find(session.id).expires_s > time.time():
         return None
     if not session.stored and has_its_name(root, session):
-        sessions.extend(session.id, expires_s)
-        sessions.set_stored(session.id)
+        _keep_stored(sessions, session, expires_s)
         return None
     with os_errors_of_changes():
         return end(root, sessions, session)

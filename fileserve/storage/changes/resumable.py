@@ -7,6 +7,9 @@ Policy: room is reserved for what a request brings, while it does, and given bac
 longer would let anybody have the whole disk for a day, by beginning uploads that never come. An upload that goes on
 later may find the disk full by then; it is asked for all that is still to come.
 
+A flush that fails has lost bytes, and nobody knows which: what the request brought is taken back. The system tells of
+it once, and takes for written what the disk never took, so that the next flush would succeed.
+
 What is beyond ``Session.sure`` was to be compared with a checksum when a process ended, and is cut off.
 """
 
@@ -42,13 +45,20 @@ class ResumedDraft(Draft):
     *written* counts what is there; *sums* are those of all that, or ``None``.
     """
 
-    __slots__ = ("_has_failed", "_need", "session")
+    __slots__ = ("_began_at", "_has_failed", "_is_lost", "_need", "session")
 
     def __init__(self, target: Target, need: Need, session: Session, fd: int, hidden: HiddenName) -> None:
         super().__init__(target, replace(need, length=None, digests=False), fd, hidden)
         self._need = need
         self.session = session
+        self._began_at = 0
         self._has_failed = False
+        self._is_lost = False
+
+    @property
+    def has_its_name(self) -> bool:
+        """Whether it was committed; before ``keep`` and ``discard``."""
+        return self._ended
 
     def set_session(self, session: Session) -> None:
         """Note what the session is by now."""
@@ -71,7 +81,7 @@ class ResumedDraft(Draft):
                 self._sums = None
             os.ftruncate(fd, offset)
             os.lseek(fd, offset, os.SEEK_SET)
-        self.written = offset
+        self.written = self._began_at = offset
 
     def check_room(self) -> None:
         """Raise ``NoSpace`` unless the rest fits."""
@@ -103,18 +113,45 @@ class ResumedDraft(Draft):
                 start, count, self.written = start + copied, count - copied, self.written + copied
         self._sums = None
 
-    def pause(self) -> tuple[int, Sums | None]:
-        """Make what is there durable, close the file, and return how much that is, with its sums."""
+    def flush(self, fd: int) -> tuple[int, int]:
+        """Do what ``Draft.flush`` does, and note where that fails: then it never succeeds again."""
+        self._refuse_lost()
+        self._is_lost = True
+        marked = super().flush(fd)
+        self._is_lost = False
+        return marked
+
+    def pause(self, note: Callable[[], None] | None = None) -> tuple[int, Sums | None]:
+        """Make what is there durable, close the file, and return how much that is, with its sums.
+
+        Unless it has its name, *note* is called in between, before anybody else can have it.
+        Raises ``Unreadable`` or ``NoSpace`` where a flush has failed: then it is what it was when the request began.
+        """
         try:
             with self._descriptor.held() as fd, os_errors_of_changes():
                 size = os.fstat(fd).st_size
                 if not self._ended:
                     if self._room.is_reserved:
                         give_back(fd)
-                    os.fsync(fd)
+                    self._flush_or_take_back(fd)
+                    if note is not None:
+                        note()
         finally:
             self.keep()
         return size, self._sums if self.written == size else None
+
+    def _flush_or_take_back(self, fd: int) -> None:
+        try:
+            self._refuse_lost()
+            os.fsync(fd)
+        except BaseException:
+            os.ftruncate(fd, self._began_at)
+            os.fsync(fd)
+            raise
+
+    def _refuse_lost(self) -> None:
+        if self._is_lost:
+            raise Unreadable("what came could not be made durable")
 
 
 def open_draft_of(root: Root, look: Look, need: Need, known: tuple[int, Sums] | None) -> ResumedDraft:

@@ -4,6 +4,7 @@ It is a staged file that may be there already, and that stays when the request e
 """
 
 import hmac
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 
@@ -60,12 +61,13 @@ class ResumedFile(StagedFile):
             await self._batch_ended()
         await disk.run_change(self.draft.begin_at, self.offset)
 
-    async def pause(self) -> None:
+    async def pause(self, note: Callable[[], None] | None = None) -> None:
         """Write what is left, make it durable and close the file; ``offset`` is what is there then.
 
+        *note* is called as ``ResumedDraft.pause`` does that.
         What could not be written is not there. Goes on in its thread when the waiting task is cancelled.
         """
-        job = disk.submit_change(_pause, self.draft, self._writing, list(self._batch))
+        job = disk.submit_change(_pause, self.draft, self._writing, list(self._batch), note)
         self._writing = None
         self._batch.clear()
         await disk.ended(job)
@@ -73,11 +75,14 @@ class ResumedFile(StagedFile):
 
 
 def _pause(
-    draft: ResumedDraft, writing: Future[None] | None, batch: list[bytes | memoryview]
+    draft: ResumedDraft,
+    writing: Future[None] | None,
+    batch: list[bytes | memoryview],
+    note: Callable[[], None] | None,
 ) -> tuple[int, Sums | None]:
     with suppress(StorageError):
         if writing is not None:
             writing.result()  # which the pool began before this
         if batch:
             draft.write(batch)
-    return draft.pause()
+    return draft.pause(note)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
-from fileserve.storage.changes.draft import Committed, Draft, Judge, committed, flush
+from fileserve.storage.changes.draft import Committed, Draft, Judge, committed
 from fileserve.storage.changes.hiding import hidden_component
 from fileserve.storage.changes.placing import alone_in, sync_directory
 from fileserve.storage.errors import AlreadyExists, IsDirectory, NoDirectory, NotFound, NotRegular, os_errors_of_changes
@@ -55,7 +55,7 @@ def commit_together(
         if alternatives is None:
             _look(drafts, directory, judge)
         held = [(draft, stack.enter_context(draft.held())) for draft in drafts]
-        marks = [flush(fd) for _, fd in held]
+        marks = [draft.flush(fd) for draft, fd in held]
         try:
             with os_errors_of_changes(), alone_in(directory):
                 if alternatives is None:

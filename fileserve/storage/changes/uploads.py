@@ -13,9 +13,10 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 
 from fileserve import disk
-from fileserve.storage.changes.expiry import end, end_expired
+from fileserve.storage.changes.expiry import end, end_expired, give_up
 from fileserve.storage.changes.paused import Flushed, create, is_locked
 from fileserve.storage.changes.remembered import Remembered
 from fileserve.storage.changes.resumable import ResumedDraft, unlink
@@ -24,8 +25,8 @@ from fileserve.storage.changes.room import Need
 from fileserve.storage.changes.session import Session, Staged
 from fileserve.storage.changes.sessions import Sessions
 from fileserve.storage.changes.target import Target
-from fileserve.storage.changes.whereabouts import find_again, open_wherever, settled, size_wherever
-from fileserve.storage.errors import NotFound
+from fileserve.storage.changes.whereabouts import find_again, offset_of, open_wherever, settled
+from fileserve.storage.errors import Busy, NotFound
 from fileserve.storage.hashing import Sums
 from fileserve.storage.names import Name
 from fileserve.storage.root import Root
@@ -80,7 +81,7 @@ class Uploads:
 
     async def offset(self, session: Session) -> int:
         """Return how much of an upload is on the disk. Raises ``NotFound`` when its file is gone."""
-        return await disk.run_change(self._offset, session)
+        return await disk.run_change(offset_of, self._root, self._sessions, session, self._flushed)
 
     async def is_locked(self, session: Session) -> bool:
         """Return whether somebody writes to an upload, in any process."""
@@ -119,31 +120,42 @@ class Uploads:
         try:
             if staged.session.expires_s < time.time() + self._lifetime_s / 2:
                 await disk.run_change(self._sessions.extend, session.id, self._expiry())
-            if is_checked or session.sure is not None:
+            if is_checked or staged.session.sure is not None:
                 await disk.run_change(self._sessions.set_sure, session.id, staged.offset if is_checked else None)
             yield staged
         finally:
-            try:
-                if is_checked and not staged.is_verified:
-                    await staged.rewind()
-                # While it is locked, so that its time is not over when others can have it.
-                await disk.run_change(self._sessions.extend, session.id, self._expiry())
-            finally:
-                await staged.pause()
-            if is_checked:
-                await disk.run_change(self._sessions.set_sure, session.id, None)
+            await self._let_go(session.id, staged, is_checked)
             self._remember(session.id, staged)
 
-    async def concatenate(self, session: Session, parts: Sequence[Session], need: Need) -> None:
-        """Fill the file of *session* with all *parts*, in their order. Raises ``Locked`` and ``NoSpace``."""
-        async with AsyncExitStack() as opened:
-            # Locked in one order: of several who want the same ones, somebody gets all of them.
-            in_order = sorted(parts, key=lambda part: part.id)
-            locked = {part.id: await opened.enter_async_context(self.resume(part, need)) for part in in_order}
-            whole = await opened.enter_async_context(self.resume(session, need))
-            await whole.reserve_for(need.length)
-            for part in parts:
-                await whole.append(locked[part.id])
+    async def _let_go(self, id: str, staged: ResumedFile, is_checked: bool) -> None:
+        """Have what has arrived be on the disk, and all of it count, before others can have the file."""
+        note = None
+        try:
+            if is_checked and not staged.is_verified:
+                await staged.rewind()
+            if is_checked:
+                note = partial(self._sessions.set_sure, id, None)
+            # What has its name does not fail because the table is busy.
+            with suppress(*([Busy] if staged.draft.has_its_name else [])):
+                await disk.run_change(self._sessions.extend, id, self._expiry())
+        finally:
+            await staged.pause(note)
+
+    @asynccontextmanager
+    async def concatenated(self, session: Session, parts: Sequence[Session], need: Need) -> AsyncIterator[ResumedFile]:
+        """Open the file of *session* for the block, filled with all *parts*. Raises ``Locked`` and ``NoSpace``.
+
+        It is locked first and last: who could have it in between would take it for one that a crash has left.
+        """
+        async with self.resume(session, need) as whole:
+            async with AsyncExitStack() as opened:
+                # Locked in one order: of several who want the same ones, somebody gets all of them.
+                in_order = sorted(parts, key=lambda part: part.id)
+                locked = {part.id: await opened.enter_async_context(self.resume(part, need)) for part in in_order}
+                await whole.reserve_for(need.length)
+                for part in parts:
+                    await whole.append(locked[part.id])
+            yield whole
 
     async def set_stored(self, session: Session) -> None:
         """Say that an upload has its name."""
@@ -163,6 +175,10 @@ class Uploads:
     async def end(self, session: Session) -> None:
         """Delete what is there of an upload, and forget it. Raises ``Locked``."""
         await disk.run_change(end, self._root, self._sessions, session)
+
+    async def give_up(self, session: Session) -> bool:
+        """End an upload that has failed, unless its file has its name; return whether it has. Raises ``Locked``."""
+        return await disk.run_change(give_up, self._root, self._sessions, session, self._expiry())
 
     def following(self, directory: Name, new: Name) -> AbstractContextManager[None]:
         """Let uploads go on beneath *new*, to where *directory* is moved in the block with their files. Blocks."""
@@ -220,17 +236,6 @@ class Uploads:
         draft.set_session(replace(draft.session, length=length))
         draft.check_room()
         self._sessions.set_length(draft.session.id, length)
-
-    def _offset(self, session: Session) -> int:
-        flushed = size_wherever(self._root, self._sessions, session, self._flushed.get(session.id))
-        session = self._sessions.find(session.id)
-        if flushed is None:
-            if not session.stored:
-                self._sessions.set_stored(session.id)
-            return session.length or 0
-        sure = session.sure
-        self._flushed.put(session.id, flushed)
-        return flushed[0] if sure is None else min(flushed[0], sure)
 
     def _expiry(self) -> int:
         return int(time.time() + self._lifetime_s) + 1

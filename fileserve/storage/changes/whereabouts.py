@@ -11,15 +11,16 @@ from contextlib import suppress
 from typing import TypeVar
 
 from fileserve.storage.changes.paused import Flushed, has_its_name, open_file, size_on_disk
+from fileserve.storage.changes.remembered import Remembered
 from fileserve.storage.changes.resumable import ResumedDraft, open_draft_of, unlink
 from fileserve.storage.changes.room import Need
 from fileserve.storage.changes.session import Session, Staged
 from fileserve.storage.changes.sessions import Sessions
-from fileserve.storage.errors import NotFound, StorageError
+from fileserve.storage.errors import Locked, NotFound, StorageError
 from fileserve.storage.hashing import Sums
 from fileserve.storage.root import Root
 
-__all__ = ["find_again", "open_wherever", "settled", "size_wherever", "unlink_wherever", "wherever"]
+__all__ = ["find_again", "offset_of", "open_wherever", "settled", "size_wherever", "unlink_wherever", "wherever"]
 
 T = TypeVar("T")
 
@@ -43,12 +44,17 @@ def settled(sessions: Sessions, id: str) -> Session:
 
 
 def open_wherever(root: Root, sessions: Sessions, id: str, need: Need, known: tuple[int, Sums] | None) -> ResumedDraft:
-    """Open the file of the session *id*, as ``open_draft_of`` does."""
+    """Open the file of the session *id*, as ``open_draft_of`` does; ``Locked`` where it has just got its name."""
     try:
         return open_draft_of(root, lambda: sessions.find(id), need, known)
     except NotFound:
         with sessions.settled(id) as session:
-            return open_draft_of(root, lambda: session, need, known)
+            try:
+                return open_draft_of(root, lambda: session, need, known)
+            except NotFound:
+                if session.stored or has_its_name(root, session):
+                    raise Locked from None  # it is not gone, and whoever asks again is told
+                raise
 
 
 def size_wherever(root: Root, sessions: Sessions, session: Session, known: Flushed | None) -> Flushed | None:
@@ -63,6 +69,19 @@ def size_wherever(root: Root, sessions: Sessions, session: Session, known: Flush
             raise
 
     return wherever(sessions, session, look)
+
+
+def offset_of(root: Root, sessions: Sessions, session: Session, known: Remembered[str, Flushed]) -> int:
+    """Return how much of an upload counts; note where it has its name. Raises ``NotFound`` when its file is gone."""
+    before = sessions.find(session.id).sure  # what is there at the look, and taken back then, counts at no time
+    flushed = size_wherever(root, sessions, session, known.get(session.id))
+    session = sessions.find(session.id)
+    if flushed is None:
+        if not session.stored:
+            sessions.set_stored(session.id)
+        return session.length or 0
+    known.put(session.id, flushed)
+    return min((flushed[0], *(sure for sure in (before, session.sure) if sure is not None)))
 
 
 def unlink_wherever(root: Root, sessions: Sessions, session: Session) -> bool:

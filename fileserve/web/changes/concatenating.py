@@ -12,6 +12,7 @@ could be used again, but they would take the room twice.
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ from starlette.responses import Response
 
 from fileserve.semantics import tus
 from fileserve.storage.changes.session import Session
-from fileserve.storage.errors import NotFound
+from fileserve.storage.errors import Locked, NotFound, StorageError
 from fileserve.storage.names import parse_name
 from fileserve.web.changes.claims import refuse_digests
 from fileserve.web.changes.creating import begin, create, created, details_of, name_of
@@ -48,7 +49,12 @@ async def _concatenate(request: NameRequest, urls: tuple[str, ...]) -> Response:
     id = _id_of_whole(request, ids)
     whole, fields = await _find(request, id), {}
     if whole is None or not whole.stored:
-        fields = await request.site.taking.concatenations.join(id, lambda: _store(request, id, ids))
+        try:
+            fields = await request.site.taking.concatenations.join(id, lambda: _store(request, id, ids))
+        except NotFound:  # of a part that another worker has put in meanwhile, perhaps
+            whole = await _find(request, id)
+            if whole is None or not whole.stored:
+                raise
         whole = await find_own(request, id)
     return created(request, whole, state_fields(request, whole, whole.length or 0) | fields)
 
@@ -56,25 +62,38 @@ async def _concatenate(request: NameRequest, urls: tuple[str, ...]) -> Response:
 async def _store(request: NameRequest, id: str, ids: Sequence[str]) -> dict[str, str]:
     """Put the parts together under *id*, and return the fields that tell of it.
 
-    What a process has left of that which has ended is begun anew.
+    What a process has left of that which has ended is begun anew, unless it has its name. Raises ``Locked`` where
+    another worker is at it.
     """
     parts = [await find_own(request, part) for part in ids]
     uploads, length = request.site.stores.uploads, await _length_of(request, parts)
-    need = need_of(request, length)
     with request.site.taking.places.take(request.client):
-        if (left := await _find(request, id)) is not None:
-            await uploads.end(left)
-        session = await begin(request, length, id)
-        try:
-            await uploads.concatenate(session, parts, need)
-            async with uploads.resume(session, need) as staged:
-                fields = await store(request, staged)
-        except BaseException:
-            await uploads.end(session)
-            raise
+        left, fields = await _find(request, id), {}
+        if left is None or not await uploads.give_up(left):
+            fields = await _store_anew(request, await begin(request, length, id), parts)
     for part in parts:
         await uploads.end(part)
     return fields
+
+
+async def _store_anew(request: NameRequest, whole: Session, parts: Sequence[Session]) -> dict[str, str]:
+    uploads = request.site.stores.uploads
+    try:
+        async with uploads.concatenated(whole, parts, need_of(request, whole.length)) as staged:
+            return await store(request, staged)
+    except BaseException as error:
+        is_taken = isinstance(error, NotFound) and not await _is_there(request, whole)
+        with suppress(StorageError):  # where another worker is at it by now, it is theirs
+            await uploads.give_up(whole)
+        if is_taken:
+            raise Locked from error
+        raise
+
+
+async def _is_there(request: NameRequest, whole: Session) -> bool:
+    """Return whether a whole was not taken by another worker, before it was locked, for what a crash has left."""
+    found = await _find(request, whole.id)
+    return found is not None and found.staged.name[-1] == whole.staged.name[-1]
 
 
 async def _length_of(request: NameRequest, parts: Sequence[Session]) -> int:

@@ -11,6 +11,7 @@ Left out: what puts the parts of an upload together (``concatenating``).
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from http import HTTPStatus
 
 from starlette.responses import Response
@@ -18,7 +19,7 @@ from starlette.responses import Response
 from fileserve.semantics import tus
 from fileserve.storage.changes.session import Session
 from fileserve.storage.changes.sessions import TooManySessions
-from fileserve.storage.errors import NotFound
+from fileserve.storage.errors import NotFound, StorageError
 from fileserve.storage.names import Name
 from fileserve.web.changes.appending import CONTENT_TYPE, append, check_claims, checked_length, is_of_upload
 from fileserve.web.changes.preconditions import is_asked
@@ -48,7 +49,8 @@ async def create(request: NameRequest) -> Response:
     try:
         fields = await append(request, session, 0) if brings_content or length == 0 else None
     except BaseException:  # nobody knows of it yet
-        await request.site.stores.uploads.end(session)
+        with suppress(StorageError):  # what the table does not say now, the next sweep finds
+            await request.site.stores.uploads.give_up(session)
         raise
     return created(request, session, fields or state_fields(request, session, 0))
 

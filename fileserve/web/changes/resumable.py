@@ -21,6 +21,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from fileserve.semantics import tus
+from fileserve.storage.changes.session import Session
 from fileserve.storage.errors import Locked, StorageError
 from fileserve.web.access import Action, authorize
 from fileserve.web.changes.appending import patch
@@ -86,14 +87,26 @@ async def _tell(request: NameRequest) -> Response:
     session = await uploads.find(session.id)
     ended: dict[str, str] = {}
     if offset == session.length and not session.stored and not is_part(session):
-        async with uploads.resume(session, need_of(request, session.length)) as staged:
-            ended = await store(request, staged)
+        ended = await _store_or_see(request, session)
         session = await uploads.find(session.id)
     told = {"upload-metadata": "metadata", "upload-concat": "concat"}
     fields = {field: session.details[detail] for field, detail in told.items() if detail in session.details}
     length = {"upload-defer-length": "1"} if session.length is None else {"upload-length": str(session.length)}
     fields |= state_fields(request, session, offset) | length | ended | {"cache-control": "no-store"}
     return Response(status_code=HTTPStatus.OK, headers=fields)
+
+
+async def _store_or_see(request: NameRequest, session: Session) -> dict[str, str]:
+    """Give a whole file its name, or see that it has got it a moment ago. Raises ``Locked`` where it is about to."""
+    uploads = request.site.stores.uploads
+    try:
+        async with uploads.resume(session, need_of(request, session.length)) as staged:
+            return await store(request, staged)
+    except Locked:
+        await uploads.offset(session)
+        if not (await uploads.find(session.id)).stored:
+            raise
+    return {}
 
 
 async def _terminate(request: NameRequest) -> Response:

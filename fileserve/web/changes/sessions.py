@@ -13,7 +13,7 @@ from fileserve.semantics.validators import format_http_date
 from fileserve.storage.changes.room import Need
 from fileserve.storage.changes.session import Session
 from fileserve.storage.changes.uploads import ResumedFile
-from fileserve.storage.errors import NoDirectory, NotFound, StorageError
+from fileserve.storage.errors import Locked, NoDirectory, NotFound, StorageError
 from fileserve.storage.names import Name
 from fileserve.storage.reader import OpenFile
 from fileserve.web.changes.noting import note
@@ -88,9 +88,12 @@ async def ask_where_it_is(request: NameRequest, session: Session) -> None:
 async def store(request: NameRequest, staged: ResumedFile) -> dict[str, str]:
     """Give the whole file its name, and return the fields that tell of it. Raises what a PUT does.
 
-    Its directory may have been moved while its bytes came.
+    Its directory may have been moved while its bytes came. Raises ``Locked`` where it is not whole: whoever has counted
+    its bytes did that before it was locked, and some may have been taken back since.
     """
     session = await request.site.stores.uploads.follow(staged)
+    if staged.offset + staged.size != session.length:
+        raise Locked
     put = _as_put(request, session.name, dict(session.details))
 
     def judge(current: OpenFile | None) -> None:

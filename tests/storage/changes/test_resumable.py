@@ -1,5 +1,6 @@
 """The file of a session: how much of it is there, who may write to it, and the room that it keeps."""
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -179,6 +180,37 @@ def test_behind_a_gap_nothing_is_written(keep: Keep, monkeypatch: pytest.MonkeyP
     with pytest.raises(Unreadable):
         draft.write([b"23"])
     assert draft.pause()[0] == 0
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("what", ["commit", "pause"])
+def test_what_the_disk_did_not_take_is_not_there_for_the_next(
+    keep: Keep, changing: Served, monkeypatch: pytest.MonkeyPatch, what: str, number: int
+) -> None:
+    """The system tells of that once, and the next flush succeeds."""
+    kept = keep()
+    kept.write(b"0123")
+    draft, sync = kept.open(), os.fsync
+    draft.write([b"456789"])
+    fails = [OSError(number, "lost")]
+
+    def fail_once(fd: int) -> None:
+        if fails:
+            raise fails.pop()
+        sync(fd)
+
+    monkeypatch.setattr(os, "fsync", fail_once)
+    if what == "commit":
+        for _ in range(2):
+            with pytest.raises((Unreadable, NoSpace)):
+                draft.commit(take_any)
+    with pytest.raises((Unreadable, NoSpace)):
+        draft.pause()
+    assert not fails
+    assert size_on_disk(kept.root, kept.session.staged)[0] == 4
+    assert kept.path.read_bytes() == b"0123"
+    assert not (changing.path / "directory" / "new").exists()
+    assert kept.write(b"456789")[0] == 10
 
 
 def test_a_digest_is_that_of_what_came_behind_a_place(keep: Keep) -> None:

@@ -106,6 +106,48 @@ async def test_what_is_to_be_compared_counts_once_it_was(uploads: Uploads) -> No
         assert await uploads.offset(session) == (6 if matches else 2)
 
 
+async def test_what_was_compared_is_not_cut_off_by_who_comes_before_that_is_noted(
+    uploads: Uploads, changing_root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Uploads(changing_root, Sessions(tmp_path / "uploads.sqlite"), 1000)
+    is_noting, may_note, note = threading.Event(), threading.Event(), Sessions.set_sure
+
+    def note_late(sessions: Sessions, id: str, sure: int | None) -> None:
+        if sure is None and not is_noting.is_set():
+            is_noting.set()
+            may_note.wait(10)
+        note(sessions, id, sure)
+
+    async def compare() -> None:
+        async with uploads.resume(session, Need(10), is_checked=True) as staged:
+            await staged.write(b"2345")
+            await staged.finish()
+            assert await staged.verify("sha256", hashlib.sha256(b"2345").digest())
+
+    session = await begin(uploads)
+    await send(uploads, session, b"01")
+    monkeypatch.setattr(Sessions, "set_sure", note_late)
+    request = asyncio.ensure_future(compare())
+    assert await asyncio.to_thread(is_noting.wait, 10)
+    try:
+        with pytest.raises(Locked):
+            await send(other, session)
+    finally:
+        may_note.set()
+    await request
+    assert (await send(other, session, b"67")).offset == 8
+    other.close()
+
+
+async def test_what_counts_is_asked_once_the_file_is_locked(uploads: Uploads) -> None:
+    """A session that was found before is told to be compared, and is not any more; or the other way round."""
+    session = await begin(uploads)
+    await send(uploads, session, b"0123")
+    uploads._sessions.set_sure(session.id, 2)  # a process has ended while it compared
+    assert (await send(uploads, session, b"xx")).offset == 4  # found before that
+    assert await uploads.offset(session) == 4
+
+
 async def test_digests_are_known_when_all_has_come_in_its_order_to_one_process(
     uploads: Uploads, changing_root: Root, tmp_path: Path
 ) -> None:
@@ -161,12 +203,17 @@ async def test_of_two_with_one_id_the_second_is_told_to_wait(uploads: Uploads, c
     assert len(hidden_in(changing)) == 1
 
 
+async def put_together(uploads: Uploads, whole: Session, parts: list[Session], length: int) -> None:
+    async with uploads.concatenated(whole, parts, Need(length)):
+        pass
+
+
 async def test_of_two_who_want_the_same_parts_in_another_order_one_gets_them(uploads: Uploads) -> None:
     parts = [await begin(uploads, 0) for _ in range(4)]
     for order in (parts, parts[::-1]):
         wholes = [await begin(uploads, 0) for _ in range(2)]
         wishes = (
-            uploads.concatenate(whole, wish, Need(0)) for whole, wish in zip(wholes, (order, order[::-1]), strict=True)
+            put_together(uploads, whole, wish, 0) for whole, wish in zip(wholes, (order, order[::-1]), strict=True)
         )
         ends = await asyncio.gather(*wishes, return_exceptions=True)
         assert None in ends
@@ -181,10 +228,44 @@ async def test_parts_become_a_whole(uploads: Uploads) -> None:
         await send(uploads, part, content)
         parts.append(part)
     whole = await begin(uploads, MIB + 4)
-    await uploads.concatenate(whole, parts, Need(MIB + 4))
+    await put_together(uploads, whole, parts, MIB + 4)
     assert await uploads.offset(whole) == MIB + 4
     async with uploads.resume(whole, Need()) as staged:
         assert await staged.verify("sha256", bytes(32)) is False
+
+
+async def test_a_whole_is_nobody_else_s_from_before_its_parts_are_until_the_end(uploads: Uploads) -> None:
+    part, whole = await begin(uploads, 10), await begin(uploads, 10)
+    await send(uploads, part, b"0123456789")
+    async with uploads.concatenated(whole, [part], Need(10)) as staged:
+        assert (staged.offset, staged.size) == (0, 10)
+        async with uploads.resume(part, Need(10)):  # the parts are free again
+            for attempt in (send(uploads, whole), uploads.end(whole), uploads.give_up(whole)):
+                with pytest.raises(Locked):
+                    await attempt
+    async with uploads.resume(whole, Need(10)):
+        with pytest.raises(Locked):
+            await put_together(uploads, whole, [part], 10)
+        await send(uploads, part)
+
+
+async def test_a_failed_upload_ends_unless_it_has_its_name_or_is_another_one_by_now(
+    uploads: Uploads, changing: Served
+) -> None:
+    first = await begin(uploads, id="given")
+    assert await uploads.give_up(first) is False
+    second = await begin(uploads, id="given")
+    assert await uploads.give_up(first) is False
+    assert await uploads.find("given") == second
+    async with uploads.resume(second, Need(10)) as staged:
+        await staged.write(b"0123456789")
+        await staged.finish()
+        await staged.commit(take_any)
+    assert await uploads.give_up(second) is True
+    assert (await uploads.find("given")).stored
+    await uploads.end(second)
+    assert await uploads.give_up(second) is False
+    assert hidden_in(changing) == []
 
 
 async def test_time_ends_what_nobody_writes_to(changing: Served, changing_root: Root, tmp_path: Path) -> None:
@@ -266,9 +347,9 @@ async def test_a_request_extends_its_session_when_it_begins_and_before_others_ca
         monkeypatch.setattr(uploads, "_lifetime_s", 6000)
         pause = ResumedFile.pause
 
-        async def look_and_pause(staged: ResumedFile) -> None:
+        async def look_and_pause(staged: ResumedFile, note: Callable[[], None] | None) -> None:
             assert (await uploads.find(session.id)).expires_s > begun + 900
-            await pause(staged)
+            await pause(staged, note)
 
         monkeypatch.setattr(ResumedFile, "pause", look_and_pause)
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from fileserve.storage.changes.sessions import Sessions
 from fileserve.storage.changes.uploads import ResumedFile, Uploads
-from fileserve.web.changes import concatenating
+from fileserve.storage.errors import Busy
+from fileserve.web.changes import concatenating, creating
 from tests.asgi import Answer, Client, client_of
 from tests.pool import settle
 from tests.web.conftest import DIGITS
@@ -125,6 +127,176 @@ async def test_another_worker_waits_for_the_one_that_is_at_it(served_root: Path,
         assert answers[0]["location"] == answers[1]["location"]
 
 
+async def test_who_asks_another_worker_again_does_not_destroy_the_whole(
+    served_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first worker makes its parts durable again, and takes its time; the other one has only begun."""
+    is_pausing, first_has_ended, second_has_begun = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    pause, begin = ResumedFile.pause, creating.begin
+    answers: list[Answer] = []
+
+    async def pause_slowly(staged: ResumedFile, *arguments: Any) -> None:
+        if not is_pausing.is_set() and staged.session.details["concat"] == "partial":
+            is_pausing.set()
+            await second_has_begun.wait()
+        await pause(staged, *arguments)
+
+    async def begin_slowly(*arguments: Any) -> Any:
+        session = await begin(*arguments)
+        if is_pausing.is_set():
+            second_has_begun.set()
+            await first_has_ended.wait()
+        return session
+
+    async with client_of(settings(served_root, replace=False)) as first, client_of(settings(served_root)) as second:
+        final = await begin_parts(first, DIGITS, DIGITS)
+        monkeypatch.setattr(ResumedFile, "pause", pause_slowly)
+        monkeypatch.setattr(concatenating, "begin", begin_slowly)
+        asking = asyncio.ensure_future(put_together(first, final))
+        await is_pausing.wait()
+        again = asyncio.ensure_future(put_together(second, final))
+        again.add_done_callback(lambda _: second_has_begun.set())
+        answers.append(await asking)
+        first_has_ended.set()
+        answers.append(await again)
+        answers.append(await put_together(second, final))
+    assert (served_root / "whole").read_bytes() == DIGITS * 2
+    assert [answer.status for answer in answers] == [201, 423, 201]
+    assert hidden_in(served_root) == []
+
+
+async def test_who_is_overtaken_by_another_worker_leaves_what_that_one_has_stored(
+    served_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one has begun the whole, and has not locked it yet."""
+    has_begun, may_go_on = asyncio.Event(), asyncio.Event()
+    begin = creating.begin
+
+    async def begin_slowly(*arguments: Any) -> Any:
+        session = await begin(*arguments)
+        if not has_begun.is_set():
+            has_begun.set()
+            await may_go_on.wait()
+        return session
+
+    monkeypatch.setattr(concatenating, "begin", begin_slowly)
+    async with client_of(settings(served_root)) as first, client_of(settings(served_root)) as second:
+        final = await begin_parts(first, DIGITS, DIGITS)
+        asking = asyncio.ensure_future(put_together(first, final))
+        await has_begun.wait()
+        assert (await put_together(second, final)).status == 201
+        may_go_on.set()
+        assert (await asking).status == 423
+        assert (await put_together(first, final)).status == 201
+    assert (served_root / "whole").read_bytes() == DIGITS * 2
+
+
+async def test_who_finds_its_whole_ended_by_another_worker_is_told_to_wait(
+    served_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one takes it for what a crash has left, and has not begun its own yet."""
+    first_has_begun, first_may_go_on, second_begins, second_may_begin = (asyncio.Event() for _ in range(4))
+    begin = creating.begin
+
+    async def begin_slowly(*arguments: Any) -> Any:
+        if first_has_begun.is_set():
+            second_begins.set()
+            await second_may_begin.wait()
+            return await begin(*arguments)
+        session = await begin(*arguments)
+        first_has_begun.set()
+        await first_may_go_on.wait()
+        return session
+
+    monkeypatch.setattr(concatenating, "begin", begin_slowly)
+    async with client_of(settings(served_root)) as first, client_of(settings(served_root)) as second:
+        final = await begin_parts(first, DIGITS, DIGITS)
+        asking = asyncio.ensure_future(put_together(first, final))
+        await first_has_begun.wait()
+        again = asyncio.ensure_future(put_together(second, final))
+        await second_begins.wait()
+        first_may_go_on.set()
+        assert (await asking).status == 423
+        second_may_begin.set()
+        assert (await again).status == 201
+    assert (served_root / "whole").read_bytes() == DIGITS * 2
+
+
+async def test_who_comes_when_another_worker_has_put_in_the_parts_is_told_of_the_whole(
+    served_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with client_of(settings(served_root)) as first, client_of(settings(served_root)) as second:
+        final = await begin_parts(first, DIGITS, DIGITS)
+        store, overtaken = concatenating._store, asyncio.Event()
+
+        async def store_late(*arguments: Any) -> dict[str, str]:
+            if not overtaken.is_set():
+                overtaken.set()
+                assert (await put_together(second, final)).status == 201
+            return await store(*arguments)
+
+        monkeypatch.setattr(concatenating, "_store", store_late)
+        assert (await put_together(first, final)).status == 201
+
+
+async def test_a_crash_between_the_name_and_its_note_is_seen_by_who_asks_again(
+    served_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def crash(*arguments: Any) -> None:
+        raise OSError
+
+    async with client_of(settings(served_root, replace=False)) as client:
+        final = await begin_parts(client, DIGITS, DIGITS)
+        with monkeypatch.context() as crashing:
+            for what in ("set_stored", "end", "give_up"):
+                crashing.setattr(Uploads, what, crash, raising=False)
+            assert (await put_together(client, final)).status == 500
+        for _ in range(2):
+            answer = await put_together(client, final)
+            assert (answer.status, answer["content-location"]) == (201, "/download/whole")
+    assert (served_root / "whole").read_bytes() == DIGITS * 2
+    assert hidden_in(served_root) == []
+
+
+@pytest.mark.parametrize("replace", [False, True])
+async def test_a_table_that_is_busy_behind_the_name_fails_nothing(
+    served_root: Path, replace: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extend, busy = Sessions.extend, [Busy("the table is locked")]
+
+    def extend_once_in_vain(sessions: Sessions, *arguments: Any) -> None:
+        if busy and (served_root / "whole").exists():
+            raise busy.pop()
+        extend(sessions, *arguments)
+
+    async with client_of(settings(served_root, replace=replace)) as client:
+        final = await begin_parts(client, DIGITS, DIGITS)
+        monkeypatch.setattr(Sessions, "extend", extend_once_in_vain)
+        assert [(await put_together(client, final)).status for _ in range(2)] == [201, 201]
+    assert not busy
+    assert (served_root / "whole").read_bytes() == DIGITS * 2
+    assert hidden_in(served_root) == []
+
+
+async def test_what_has_its_name_is_known_although_that_could_not_be_noted_at_first(
+    served_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note, busy = Sessions.set_stored, [Busy("the table is locked")]
+
+    def note_once_in_vain(sessions: Sessions, id: str) -> None:
+        if busy:
+            raise busy.pop()
+        note(sessions, id)
+
+    monkeypatch.setattr(Sessions, "set_stored", note_once_in_vain)
+    async with client_of(settings(served_root, replace=False)) as client:
+        final = await begin_parts(client, DIGITS, DIGITS)
+        answers = [await put_together(client, final) for _ in range(2)]
+    assert [answer.status for answer in answers] == [503, 201]
+    assert answers[1]["content-location"] == "/download/whole"
+    assert (served_root / "whole").read_bytes() == DIGITS * 2
+
+
 async def test_a_server_that_ends_meanwhile_keeps_the_parts(served_root: Path, copying: Copying) -> None:
     async with client_of(settings(served_root)) as client:
         final = await begin_parts(client, DIGITS, DIGITS)
@@ -155,7 +327,7 @@ async def test_what_a_crash_has_left_of_it_is_begun_anew(
 
     with monkeypatch.context() as crashing:
         crashing.setattr(concatenating, "store", crash)
-        crashing.setattr(Uploads, "end", leave)
+        crashing.setattr(Uploads, "give_up", leave)
         assert (await put_together(uploader, final)).status == 500
     assert len(hidden_in(served_root)) == 3
     assert (await put_together(uploader, final)).status == 201

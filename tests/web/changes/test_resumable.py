@@ -5,6 +5,7 @@ import base64
 import errno
 import hashlib
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from fileserve.storage.changes import placing, uploads
+from fileserve.storage.changes import placing, uploads, whereabouts
 from fileserve.storage.changes.sessions import Sessions
 from fileserve.storage.checksums import Checksums
+from fileserve.storage.errors import Busy
 from tests.asgi import Answer, Client, client_of
 from tests.hostile import HOSTILE
 from tests.pool import settle
@@ -783,3 +785,110 @@ async def test_an_upload_keeps_to_the_folders_that_are_writable(served_root: Pat
     told = {"upload_length": "10", "upload_metadata": metadata(filename=b"kept", **where)}
     async with client_of(settings(served_root, writable=("folder",))) as client:
         assert (await ask(client, "POST", "/uploads", **told)).status == status
+
+
+async def test_what_is_taken_back_while_its_offset_is_asked_for_does_not_count(
+    uploader: Client, served_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The size is looked at while content is there that is not what its checksum says, the table later."""
+    is_compared, may_compare = asyncio.Event(), asyncio.Event()
+    has_looked, may_ask = threading.Event(), threading.Event()
+    verify, look = uploads.ResumedFile.verify, whereabouts.size_wherever
+
+    async def verify_late(*arguments: Any) -> bool:
+        is_compared.set()
+        await may_compare.wait()
+        return await verify(*arguments)
+
+    def look_early(*arguments: Any) -> Any:
+        flushed = look(*arguments)
+        has_looked.set()
+        may_ask.wait(10)
+        return flushed
+
+    monkeypatch.setattr(uploads.ResumedFile, "verify", verify_late)
+    monkeypatch.setattr(whereabouts, "size_wherever", look_early)
+    url = await begin(uploader, 10)
+    await patch(uploader, url, 0, DIGITS[:5])
+    sending = asyncio.ensure_future(patch(uploader, url, 5, b"wrong", upload_checksum=checksum("sha1", DIGITS[5:])))
+    await is_compared.wait()
+    asking = asyncio.ensure_future(ask(uploader, "HEAD", url))
+    assert await asyncio.to_thread(has_looked.wait, 10)
+    may_compare.set()
+    assert (await sending).status == 460
+    may_ask.set()
+    told = await asking
+    assert (told.status, told["upload-offset"]) == (200, "5")
+    assert not (served_root / "new").exists()
+
+
+async def test_what_was_whole_before_it_was_locked_is_not_stored_unless_it_still_is(
+    uploader: Client, served_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def tell_all(*_: Any) -> int:
+        return 10
+
+    url = await begin(uploader, 10)
+    await patch(uploader, url, 0, DIGITS[:5])
+    with monkeypatch.context() as racing:
+        racing.setattr(uploads.Uploads, "offset", tell_all)
+        assert (await ask(uploader, "HEAD", url)).status == 423
+    assert not (served_root / "new").exists()
+    assert (await patch(uploader, url, 5, DIGITS[5:])).status == 204
+    assert (served_root / "new").read_bytes() == DIGITS
+
+
+async def test_an_offset_that_is_asked_for_while_the_file_gets_its_name_is_that_of_the_whole(
+    uploader: Client, served_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has a hidden name when its size is looked at, and the real one, which nobody has noted, when it is opened."""
+    is_written, may_store, is_named, may_note = (asyncio.Event() for _ in range(4))
+    store, note, look = uploads.ResumedFile.commit, uploads.Uploads.set_stored, uploads.Uploads.offset
+
+    async def store_late(*arguments: Any) -> Any:
+        is_written.set()
+        await may_store.wait()
+        return await store(*arguments)
+
+    async def note_late(*arguments: Any) -> None:
+        is_named.set()
+        await may_note.wait()
+        await note(*arguments)
+
+    async def look_early(*arguments: Any) -> int:
+        offset = await look(*arguments)
+        may_store.set()
+        await is_named.wait()
+        return offset
+
+    url = await begin(uploader, 10)
+    monkeypatch.setattr(uploads.ResumedFile, "commit", store_late)
+    monkeypatch.setattr(uploads.Uploads, "set_stored", note_late)
+    sending = asyncio.ensure_future(patch(uploader, url, 0, DIGITS))
+    await is_written.wait()
+    monkeypatch.setattr(uploads.Uploads, "offset", look_early)
+    told = await ask(uploader, "HEAD", url)
+    may_note.set()
+    assert (told.status, told["upload-offset"], told["content-location"]) == (200, "10", "/download/new")
+    assert (await sending).status == 204
+    assert (served_root / "new").read_bytes() == DIGITS
+
+
+@pytest.mark.parametrize(("what", "status"), [("extend", 201), ("set_stored", 503)])
+async def test_what_came_with_its_creation_and_has_its_name_is_not_forgotten(
+    uploader: Client, served_root: Path, monkeypatch: pytest.MonkeyPatch, what: str, status: int
+) -> None:
+    work, asked = getattr(Sessions, what), list[str]()
+
+    def work_late(sessions: Sessions, id: str, *arguments: Any) -> None:
+        if (served_root / "new").exists():
+            asked.append(id)
+            if len(asked) == 1:
+                raise Busy("the table is locked")
+        work(sessions, id, *arguments)
+
+    monkeypatch.setattr(Sessions, what, work_late)
+    assert (await ask(uploader, "POST", "/uploads", DIGITS, **GOOD)).status == status
+    told = await ask(uploader, "HEAD", f"/uploads/{asked[0]}")
+    assert (told.status, told["upload-offset"], told["content-location"]) == (200, "10", "/download/new")
+    assert (served_root / "new").read_bytes() == DIGITS
