@@ -138,6 +138,18 @@ def test_the_operator_s_token_stands_in_no_log(root: Path, tmp_path: Path) -> No
     assert token not in "".join(logs)
 
 
+@pytest.mark.parametrize("configuration", ["fileserve.conf", "fileserve-accel.conf", "fileserve-cache.conf"])
+def test_the_operator_s_token_stands_in_no_log_while_no_server_answers(configuration: str) -> None:
+    token, nobody = "the-operators-token", f"http://127.0.0.1:{free_port()}"
+    with nginx(configuration, nobody) as proxy:
+        for address in (f"/live?token={token}", f"/live/?token={token}", "/healthz"):
+            curl = [tool("curl"), "-sS", "-w", "%{http_code}", "-o", os.devnull, proxy.url + address]
+            assert subprocess.run(curl, check=True, capture_output=True).stdout == b"502"
+        logs = {path.name: path.read_text() for path in proxy.folder.glob("*.log")}
+    assert "GET /healthz" in logs["error.log"], "other failures are told"
+    assert token not in "".join(logs.values())
+
+
 def _head(url: str, *options: str) -> dict[str, str]:
     command = [tool("curl"), "-sS", "-D", "-", "-o", os.devnull, *options, url]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
