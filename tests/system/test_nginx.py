@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 import time
@@ -119,6 +120,18 @@ def test_fields_come_through_as_they_were_sent(root: Path, tmp_path: Path) -> No
     assert {k: v for k, v in direct.items() if k not in hop_by_hop} == {
         k: v for k, v in proxied.items() if k not in hop_by_hop
     }
+
+
+@pytest.mark.parametrize("configuration", ["fileserve.conf", "fileserve-accel.conf", "fileserve-cache.conf"])
+@pytest.mark.parametrize("path", ["/healthz", "/download/file", "/check-proxy/request/"])
+def test_a_client_of_http_1_0_needs_no_host(configuration: str, path: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a file")
+    with serving(tmp_path, *BEHIND) as server, nginx(configuration, server.url) as proxy:
+        address = proxy.url.removeprefix("http://").rpartition(":")
+        with socket.create_connection((address[0], int(address[2])), timeout=20) as client:
+            client.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+            answer = b"".join(iter(lambda: client.recv(1 << 16), b""))
+    assert answer.split(b" ")[1] == b"200", answer
 
 
 def test_the_operator_s_token_stands_in_no_log(root: Path, tmp_path: Path) -> None:
