@@ -4,9 +4,9 @@ The link is answered with a cookie that carries the token, and a page that leads
 so that it stands neither in the page's address nor in what other sites are told. The cookie is for this site alone, no
 script reads it, and over HTTPS it goes over nothing else.
 
-Policy: a page that leads on (HTML, "Refresh") and no redirect. Where the link is clicked in a page of another site, such
-as a mail, that site began the navigation, redirects included, and a SameSite=Strict cookie is not sent (RFC 6265bis
-§5.2). What our own page begins is of this site.
+Policy: a page that leads on (HTML, "Refresh") and no redirect. Where the link is clicked in a page of another site,
+such as a mail, that site began the navigation, redirects included, and a SameSite=Strict cookie is not sent (RFC
+6265bis §5.2). What our own page begins is of this site.
 """
 
 from html import escape
