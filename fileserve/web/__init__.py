@@ -4,7 +4,7 @@ Where to look:
 
 - ``app``, ``opening``, ``stores``, ``site``   put it together, open what it needs, hold what routes share
 - ``routes``      turns a raw path into a handler and a name; ``access``, ``credentials``, ``guessing`` and ``operator``
-  say who may
+  say who may; ``foreign``   what a page of another site has sent
 - ``downloads``, ``archives``, ``files``, ``operations``, ``probing``   routes that have no room of their own
 - ``describe``, ``content``, ``plain``, ``delivery``, ``transfer``, ``offload``   from a file to the bytes
   that are sent, or left to nginx

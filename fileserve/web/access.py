@@ -7,12 +7,16 @@ Who downloads what, and what the server logs, is for its operator, who shows a t
 §2.1), or in the cookie that the operator's link sets (``operator``). An address proves nothing: behind a proxy,
 everybody has the proxy's. The metrics, which tell of nobody, are for this machine, or have a token of their own.
 
-Requests that change or start something are asked one thing more: whether a page of another site had them sent. A
-browser tells by Sec-Fetch-Site (W3C Fetch Metadata §2.4) and Origin (RFC 6454 §7); other clients send neither.
+Requests that change or start something are asked one thing more: whether a page of another site had them sent
+(``foreign``).
+
+Policy: what is served without ``private`` on a loopback address can be read by any program of this machine, and by a
+web page that has its own name point here (DNS rebinding): files are for everybody then, under any name, and a name in
+/etc/hosts or behind a plain TCP proxy is as good as another. ``private`` with ``auth`` or ``token`` prevents it. What
+changes files, costs the operator something (``/chat``) or tells of the server (``/metrics``) asks for a name as well.
 """
 
 import hmac
-import ipaddress
 from collections.abc import Iterator
 from enum import Enum
 from http import HTTPStatus
@@ -23,13 +27,11 @@ from starlette.types import Scope
 from fileserve.semantics.fields import combine_fields
 from fileserve.web.clients import client_of
 from fileserve.web.credentials import parse_basic
+from fileserve.web.foreign import calls_itself_proxied, is_loopback, names_loopback, refuse_cross_site, refuse_rebound
 from fileserve.web.problems import Problem
 from fileserve.web.site import Site, site_of
 
 COOKIE = "fileserve_operator"
-
-_FORWARDED = frozenset((b"forwarded", b"via", b"x-forwarded-for", b"x-real-ip"))
-_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 class Action(Enum):
@@ -37,6 +39,7 @@ class Action(Enum):
 
     PROBE = "probe"
     READ = "read"
+    ASK = "ask"
     OPERATE = "operate"
     MEASURE = "measure"
     UPLOAD = "upload"
@@ -45,7 +48,7 @@ class Action(Enum):
     MOVE = "move"
 
     def __init__(self, setting: str) -> None:
-        self.changes = setting not in ("probe", "read", "operate", "measure")  # files
+        self.changes = setting not in ("probe", "read", "ask", "operate", "measure")  # files
 
 
 async def authorize(scope: Scope, action: Action) -> None:
@@ -55,10 +58,11 @@ async def authorize(scope: Scope, action: Action) -> None:
     may do all that the settings switch on; the operator, who sees what others read, may read it too. Where nobody can
     be known, whoever is on this machine may; the command refuses to listen so for others.
     """
-    if action is Action.READ and not site_of(scope).settings.private:  # in front: most requests
+    is_open = action is Action.READ and not site_of(scope).settings.private  # in front: most requests
+    if is_open or action is Action.PROBE:
         return
-    if action is Action.PROBE:
-        return
+    if action is Action.ASK:
+        return await _refuse_foreign_question(scope)
     if action is Action.OPERATE:
         return require_token(scope, *_shown_tokens(scope))
     if action is Action.MEASURE:
@@ -71,6 +75,17 @@ async def authorize(scope: Scope, action: Action) -> None:
         return await _ask_who(scope, site)
     if not _is_token(site, *_shown_tokens(scope)):
         await _identify(scope, site)
+
+
+async def _refuse_foreign_question(scope: Scope) -> None:
+    """Return if the client may ask what an answerer, perhaps a paid one, is to answer: who may read may, by own pages.
+
+    Policy: whoever shows what a page under a rebound name does not have, which is a password, is not asked for a name.
+    """
+    await authorize(scope, Action.READ)
+    refuse_cross_site(scope)
+    if not (site_of(scope).settings.private or is_operator(scope)):
+        refuse_rebound(scope)
 
 
 async def may(scope: Scope, action: Action) -> bool:
@@ -116,7 +131,7 @@ def _require_scraper(scope: Scope) -> None:
     if token:
         raise _refusal("The metrics need the token of --metrics-token, as `Authorization: Bearer`.")
     client = scope.get("client")
-    if _is_proxied(scope) or not client or not _is_loopback(client[0]) or not _names_loopback(scope):
+    if calls_itself_proxied(scope) or not client or not is_loopback(client[0]) or not names_loopback(scope):
         raise Problem(
             HTTPStatus.FORBIDDEN,
             "The metrics are for this machine alone, and not through a proxy; --metrics-token lets others ask.",
@@ -153,18 +168,6 @@ def _shown_tokens(scope: Scope) -> Iterator[str]:
             yield unquote(value)
 
 
-def refuse_cross_site(scope: Scope) -> None:
-    """Return if no page of another site had this request sent; raise the 403 ``Problem`` otherwise.
-
-    Policy: of Origin only host and port are compared with Host. The scheme that a proxy speaks with us is not always
-    the one that it speaks with the browser. A proxy has to pass Host on.
-    """
-    fields = combine_fields(scope["headers"])
-    is_foreign = "origin" in fields and not _is_own(fields["origin"].lower(), fields.get("host", "").lower())
-    if is_foreign or fields.get("sec-fetch-site") == "cross-site":
-        raise Problem(HTTPStatus.FORBIDDEN, "A page of another site sent this request.")
-
-
 async def _ask_who(scope: Scope, site: Site) -> None:
     """Return if whoever asks may change what the settings switch on."""
     if site.credentials.exist:
@@ -194,7 +197,7 @@ def _refuse_others(scope: Scope) -> None:
     speaks for everybody. So are the made-up addresses of test clients.
     """
     client = scope.get("client")
-    if not client or not _is_loopback(client[0]):
+    if not client or not is_loopback(client[0]):
         detail = "Without a password or a token, changes are taken from this machine only; --auth and --token set them."
         raise Problem(HTTPStatus.FORBIDDEN, detail)
 
@@ -205,36 +208,7 @@ def _refuse_rebound(scope: Scope) -> None:
     A page can have its own name point to 127.0.0.1 and is then no other site (DNS rebinding); where no password is
     asked for, the name in Host is all that tells. Behind a proxy not even that: it may write a Host of its own.
     """
-    if _is_proxied(scope):
+    if calls_itself_proxied(scope):
         raise Problem(HTTPStatus.FORBIDDEN, "Without a password, no changes are taken through a proxy.")
-    if not _names_loopback(scope):
+    if not names_loopback(scope):
         raise Problem(HTTPStatus.FORBIDDEN, "Without a password, changes are taken under the name localhost only.")
-
-
-def _is_proxied(scope: Scope) -> bool:
-    """Say whether a proxy passed the request on, and says so."""
-    return any(name in _FORWARDED for name, _ in scope["headers"])
-
-
-def _names_loopback(scope: Scope) -> bool:
-    """Say whether Host is a name of this machine for itself."""
-    host = combine_fields(scope["headers"]).get("host", "localhost").lower()
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
-    return name == "localhost" or _is_loopback(name.strip("[]"))
-
-
-def _is_loopback(name: str) -> bool:
-    """Say whether *name* is an address of this machine's own, which a socket for both families writes as IPv6."""
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)  # as a socket for both shows an IPv4 client
-    return (mapped or address).is_loopback
-
-
-def _is_own(origin: str, host: str) -> bool:
-    """Say whether *origin* is that of *host*, where either may name the scheme's default port."""
-    scheme, separator, authority = origin.partition("://")
-    default_port = _DEFAULT_PORTS.get(scheme, "")
-    return bool(separator and host) and authority.removesuffix(default_port) == host.removesuffix(default_port)

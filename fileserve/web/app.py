@@ -32,7 +32,7 @@ from fileserve.web.openapi.changes import OPERATIONS
 from fileserve.web.openapi.uploads import UPLOADS
 from fileserve.web.opening import open_site
 from fileserve.web.operator import behind_link
-from fileserve.web.pages import assets
+from fileserve.web.pages import assets, docs
 from fileserve.web.pages.browse import browse, home
 from fileserve.web.pages.live import live
 from fileserve.web.pages.offering import sign_in
@@ -127,6 +127,7 @@ def create_app(settings: Settings | None = None, *, telemetry: TelemetryConfig |
         version=fileserve.__version__,
         lifespan=lifespan,
         telemetry=NO_TELEMETRY if telemetry is None else telemetry,
+        docs_url=None,  # pages.docs
         redoc_url=None,
         redirect_slashes=False,  # the router would redirect to the host that the client claims
         exception_handlers={
@@ -138,6 +139,7 @@ def create_app(settings: Settings | None = None, *, telemetry: TelemetryConfig |
     )
     app.include_router(operations.router)
     app.include_router(assets.router)
+    app.include_router(docs.router)
     app.include_router(chat_routes(chosen))
     app.include_router(probing_routes(chosen))
     openapi.describe_routes(app, OPERATIONS | UPLOADS)

@@ -84,8 +84,8 @@ FAULTS = [
     ),
     pytest.param({"proxy_http_version 1.1;": "proxy_http_version 1.0;"}, {"http-version"}, id="http_1_0"),
     pytest.param({'proxy_set_header Connection "";': ""}, {"connections"}, id="a_connection_for_each_request"),
-    pytest.param({"proxy_set_header Host $http_host;": ""}, {"host"}, id="the_upstream_s_name_as_host"),
-    pytest.param({"Host $http_host;": "Host $host;"}, {"host"}, id="host_without_its_port"),
+    pytest.param({"proxy_set_header Host $fileserve_host;": ""}, {"host"}, id="the_upstream_s_name_as_host"),
+    pytest.param({"Host $fileserve_host;": "Host $host;"}, {"host"}, id="host_without_its_port"),
     pytest.param(
         {"proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;": "proxy_set_header X-Forwarded-For '';"},
         {"address"},

@@ -4,7 +4,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -52,8 +55,38 @@ def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def visit(page: Page, url: str, query: str = "") -> None:  # noqa: F811
     """Open the page as the link that is printed does."""
     page.goto(f"{url}/live?token={TOKEN}")
+    page.wait_for_url("**/live")
     page.goto(f"{url}/live{query}")
     expect(page.locator("#state-text")).to_have_text("Connected", timeout=TIMEOUT_MS)
+
+
+@contextmanager
+def mailbox(folder: Path, link: str) -> Iterator[str]:
+    """Serve a page with *link* in it, as of another site: under another name. Yield its URL."""
+    folder.mkdir()
+    (folder / "mail.html").write_text(f'<!doctype html><a href="{link}">watch</a>')
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=folder)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://localhost:{server.server_address[1]}/mail.html"
+        finally:
+            server.shutdown()
+
+
+@pytest.mark.parametrize("prefix", ["", "/files"])
+def test_the_link_lets_in_who_clicks_on_it_in_a_page_of_another_site(
+    prefix: str,
+    root: Path,
+    page: Page,  # noqa: F811
+) -> None:
+    """A browser sends no SameSite=Strict cookie where another site's link leads by a redirect."""
+    with serving(root, 0, "--root-path", prefix) as server:
+        link = f"{server.url}/live?token={TOKEN}"
+        with mailbox(root.parent / "mail", link) as mail:
+            page.goto(mail)
+            page.get_by_role("link", name="watch").click()
+            expect(page.locator("#state-text")).to_have_text("Connected", timeout=TIMEOUT_MS)
+    assert page.url == f"{server.url}/live"
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 import time
@@ -126,6 +127,18 @@ def test_fields_come_through_as_they_were_sent(root: Path, tmp_path: Path) -> No
     }
 
 
+@pytest.mark.parametrize("configuration", ["fileserve.conf", "fileserve-accel.conf", "fileserve-cache.conf"])
+@pytest.mark.parametrize("path", ["/healthz", "/download/file", "/check-proxy/request/"])
+def test_a_client_of_http_1_0_needs_no_host(configuration: str, path: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a file")
+    with serving(tmp_path, *BEHIND) as server, nginx(configuration, server.url) as proxy:
+        address = proxy.url.removeprefix("http://").rpartition(":")
+        with socket.create_connection((address[0], int(address[2])), timeout=20) as client:
+            client.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+            answer = b"".join(iter(lambda: client.recv(1 << 16), b""))
+    assert answer.split(b" ")[1] == b"200", answer
+
+
 def test_the_operator_s_token_stands_in_no_log(root: Path, tmp_path: Path) -> None:
     token = "the-operators-token"
     with (
@@ -141,6 +154,18 @@ def test_the_operator_s_token_stands_in_no_log(root: Path, tmp_path: Path) -> No
         logs = proxy.access_log, proxy.error_log
     assert "HEAD /events/logs" in logs[0]
     assert token not in "".join(logs)
+
+
+@pytest.mark.parametrize("configuration", ["fileserve.conf", "fileserve-accel.conf", "fileserve-cache.conf"])
+def test_the_operator_s_token_stands_in_no_log_while_no_server_answers(configuration: str) -> None:
+    token, nobody = "the-operators-token", f"http://127.0.0.1:{free_port()}"
+    with nginx(configuration, nobody) as proxy:
+        for address in (f"/live?token={token}", f"/live/?token={token}", "/healthz"):
+            curl = [tool("curl"), "-sS", "-w", "%{http_code}", "-o", os.devnull, proxy.url + address]
+            assert subprocess.run(curl, check=True, capture_output=True).stdout == b"502"
+        logs = {path.name: path.read_text() for path in proxy.folder.glob("*.log")}
+    assert "GET /healthz" in logs["error.log"], "other failures are told"
+    assert token not in "".join(logs.values())
 
 
 def _head(url: str, *options: str) -> dict[str, str]:

@@ -233,6 +233,7 @@ url => {
 def enter(page: Page, server: Running) -> None:  # noqa: F811
     """Open the operator's link, and then a document of its origin that does not forbid scripts to connect."""
     page.goto(f"{server.url}/live?token={quote(TOKEN)}")
+    page.wait_for_url("**/live")
     page.goto(server.url + PLAIN)
 
 

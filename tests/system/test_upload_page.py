@@ -19,6 +19,14 @@ pytestmark = pytest.mark.system
 LARGE = 300 * MIB + 4321
 HOSTILE = "<script>alert(1)<"
 LONG_MS = 30_000
+HOLD_FRAMES = """() => {
+    const [real, held] = [window.requestAnimationFrame, []];
+    window.requestAnimationFrame = (paint) => held.push(paint);
+    window.letOn = () => {
+        window.requestAnimationFrame = real;
+        held.forEach((paint) => paint());
+    };
+}"""
 
 
 @pytest.fixture
@@ -376,6 +384,55 @@ def test_of_many_names_that_are_taken_the_person_decides_once(
     assert sorted(path.name for path in (root / "films").iterdir() if path.read_text() == "new") == [
         f"photo-{number} (2).jpg" for number in range(6)
     ]
+
+
+def take_names(root: Path, outside: Path, *names: str) -> list[Path]:
+    """Return files that are to be uploaded, whose names are taken in the folder of the page."""
+    for name in names:
+        (root / "films" / name).write_text("old")
+        (outside / name).write_text("new")
+    return [outside / name for name in names]
+
+
+def test_as_many_names_that_are_taken_later_are_decided_as_well(
+    page: Page,  # noqa: F811
+    root: Path,
+    outside: Path,
+    server: Running,
+) -> None:
+    first, second, third, fourth = take_names(root, outside, "a.txt", "b.txt", "c.txt", "d.txt")
+    visit(page, server.url)
+    for pair in ((first, second), (third, fourth)):
+        choose(page, *pair)
+        expect(page.locator("#queue-all")).to_contain_text("2 names are taken.")
+        page.get_by_role("button", name="Skip all").click()
+        expect(page.locator("#queue")).to_be_hidden()
+
+
+def test_those_are_skipped_whose_names_are_taken_when_the_person_decides(
+    page: Page,  # noqa: F811
+    root: Path,
+    outside: Path,
+    server: Running,
+) -> None:
+    first, second, third = take_names(root, outside, "a.txt", "b.txt", "c.txt")
+    visit(page, server.url)
+    choose(page, first, second)
+    expect(page.locator("#queue-all")).to_contain_text("2 names are taken.")
+    expect(page.get_by_role("status")).to_contain_text("b.txt: The name is taken.")
+    page.evaluate(HOLD_FRAMES)
+    choose(page, third)
+    expect(page.get_by_role("status")).to_contain_text("c.txt: The name is taken.")
+    keep = page.get_by_role("button", name="Keep both: a.txt", exact=True)
+    sent = hold(page, "PATCH", keep.click)
+    page.evaluate("() => letOn()")
+    expect(row(page, "c.txt")).to_contain_text("The name is taken.")
+    page.get_by_role("button", name="Skip all").click()
+    expect(page.locator("#queue-list li")).to_have_count(1)
+    expect(row(page, "a (2).txt")).to_be_visible()
+    let_on(page, sent)
+    expect(row(page, "a (2).txt")).to_contain_text("stored")
+    assert sorted(path.name for path in (root / "films").iterdir() if path.read_text() == "new") == ["a (2).txt"]
 
 
 @pytest.mark.parametrize(

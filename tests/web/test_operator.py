@@ -78,16 +78,23 @@ async def test_without_a_token_nobody_is_let_in_and_is_told_why(served_root: Pat
         pytest.param("", "https", f"{COOKIE}; Path=/; HttpOnly; SameSite=Strict; Secure", id="over_https"),
     ],
 )
-async def test_the_link_sets_the_cookie_and_leads_to_an_address_without_the_token(
+async def test_the_link_sets_the_cookie_and_its_page_leads_to_an_address_without_the_token(
     served_root: Path, root_path: str, scheme: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with client_of(Settings(root=served_root, operator_token=TOKEN, root_path=root_path)) as client:
         scope_of = client._scope
         monkeypatch.setattr(client, "_scope", lambda *arguments: scope_of(*arguments) | {"scheme": scheme})
         answer = await client.get(f"/live?token={quote(TOKEN, safe='')}")
-        assert (answer.status, answer.content) == (303, b"")
-        assert (answer["set-cookie"], answer["location"]) == (expected, root_path + "/live")
+        assert (answer.status, answer["set-cookie"]) == (200, expected)
+        assert f'<meta http-equiv="refresh" content="0;url={root_path}/live">'.encode() in answer.content
+        assert f'<a href="{root_path}/live">'.encode() in answer.content, "for those who are not led on by themselves"
+        assert TOKEN.encode() not in answer.content
+        assert quote(TOKEN, safe="").encode() not in answer.content
         assert (answer["cache-control"], answer["referrer-policy"]) == ("no-store", "no-referrer")
+        assert answer["x-content-type-options"] == "nosniff"
+        assert answer["content-security-policy"] == (
+            "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
         assert is_let_in(await client.get("/live", {"Cookie": answer["set-cookie"].partition(";")[0]}))
 
 

@@ -4,7 +4,8 @@ With an upstream set, it answers, and is told what the folder in question contai
 built-in answerer does. ``answering`` makes either into events.
 
 What a question may cost is bounded: the bytes of the request and the time it takes to arrive, the answers at once, and
-an answer's tokens and characters. A page of another site may not ask.
+an answer's tokens and characters. A page of another site may not ask, nor one whose name
+points to this machine.
 
 Left out: a history. Each question stands for itself.
 """
@@ -24,7 +25,7 @@ from fileserve.settings import Settings
 from fileserve.storage.errors import StorageError
 from fileserve.storage.listing import Kind, Listing
 from fileserve.storage.names import Name, display_name
-from fileserve.web.access import Action, authorize, refuse_cross_site
+from fileserve.web.access import Action, authorize
 from fileserve.web.chat.answerer import answer
 from fileserve.web.chat.answering import Answer
 from fileserve.web.describe import modified
@@ -61,7 +62,7 @@ class Question(BaseModel):
 _STREAM = {"description": "The answer.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
 _TOLD = {
     "401": "With --private, the server wants to know who asks.",
-    "403": "A page of another site asked.",
+    "403": "A page of another site asked, or came under a name of its own to this machine.",
     "404": "There is no such folder.",
     "408": "The question did not arrive in time.",
     "413": "The question is too large.",
@@ -87,8 +88,7 @@ def chat_routes(settings: Settings) -> APIRouter:
         @router.post("/chat", response_class=Response, responses=_RESPONSES, openapi_extra=_REQUEST)
         async def chat(request: Request, full: bool = False) -> Response:
             """Answer a question about the files, as server-sent events; `full` repeats the text in each of them."""
-            await authorize(request.scope, Action.READ)
-            refuse_cross_site(request.scope)
+            await authorize(request.scope, Action.ASK)
             question = _read(await _content(request, settings.chat_bytes))
             listing = await _list(request.scope, question.directory)
             place = places.held(None)  # one limit for all: no client is asked who it is

@@ -147,15 +147,17 @@ def _browse(operation: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _live() -> dict[str, Any]:
-    token = query("token", {"type": "string"}, "The operator's token: sets the cookie, and redirects to the page.")
+    token = query("token", {"type": "string"}, "The operator's token: sets the cookie, and leads on to the page.")
     return {
         "tags": ["pages"],
         "operationId": "live",
         "summary": "The operator's page: transfers, log, a followed file, a checksum and the chat, as they go",
         "parameters": [token],
         "responses": {
-            "200": response("The page.", {"text/html": {"schema": {"type": "string"}}}),
-            "303": {"description": "The token was right; the cookie is set."},
+            "200": response(
+                "The page; with a token that is right, one that leads to it, and the cookie.",
+                {"text/html": {"schema": {"type": "string"}}},
+            ),
             **problems("401"),
         },
     }

@@ -3,8 +3,8 @@
 Styles and icon are linked with the version in their query and may be kept for a day. Modules import each other by
 their bare names, so a browser asks each time whether it has the current one, and is answered 304.
 
-``ui`` itself has what all pages share and the modules of ``/live``, ``ui/uploads`` those of uploading, and
-``ui/vendor`` what others wrote.
+``ui`` itself has what all pages share and the modules of ``/live``, ``ui/uploads`` those of uploading,
+``ui/docs`` that of ``/docs``, and ``ui/vendor`` what others wrote.
 """
 
 import hashlib

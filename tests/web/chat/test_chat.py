@@ -17,13 +17,13 @@ from starlette.types import Message
 
 from fileserve import Settings
 from fileserve.settings import SettingsError, load_settings
-from fileserve.web.access import refuse_cross_site
 from fileserve.web.chat import answerer, answering
 from fileserve.web.chat import questions as chat
 from fileserve.web.chat.answerer import words_of
 from fileserve.web.chat.answering import AnswerFailed
 from fileserve.web.chat.questions import Question
 from fileserve.web.chat.upstream import read_chunk
+from fileserve.web.foreign import refuse_cross_site
 from fileserve.web.problems import Problem
 from tests.asgi import Answer, Client, client_of, record
 from tests.eventsource import EventSource
@@ -31,7 +31,8 @@ from tests.upstream import DONE, END, STALL, STREAM, Upstream, chunk, framed, re
 
 PATIENCE_S = 10
 KEY = "sk-very-secret"
-HOST = {"host": "files.example:8000"}
+HOST = {"host": "localhost:8000"}
+REBOUND = {"host": "rebound.example:8000", "origin": "http://rebound.example:8000", "sec-fetch-site": "same-origin"}
 
 
 @pytest.fixture(autouse=True)
@@ -139,21 +140,74 @@ class TestWhoMayAsk:
             pytest.param({}, 200, id="no_browser"),
             pytest.param({"sec-fetch-site": "same-origin"}, 200, id="own_page"),
             pytest.param({"sec-fetch-site": "none"}, 200, id="typed_by_the_user"),
-            pytest.param({"origin": "http://files.example:8000"}, 200, id="own_origin"),
-            pytest.param({"origin": "HTTP://Files.Example:8000"}, 200, id="own_origin_in_capitals"),
-            pytest.param({"origin": "https://files.example:8000"}, 200, id="tls_ends_at_a_proxy"),
-            pytest.param({"origin": "http://files.example"}, 403, id="another_port"),
+            pytest.param({"origin": "http://localhost:8000"}, 200, id="own_origin"),
+            pytest.param({"origin": "HTTP://LocalHost:8000"}, 200, id="own_origin_in_capitals"),
+            pytest.param({"origin": "https://localhost:8000"}, 200, id="tls_ends_at_a_proxy"),
+            pytest.param({"origin": "http://localhost"}, 403, id="another_port"),
             pytest.param({"origin": "http://evil.example"}, 403, id="another_host"),
             pytest.param({"origin": "null"}, 403, id="opaque_origin"),
             pytest.param({"origin": ""}, 403, id="empty_origin"),
             pytest.param({"sec-fetch-site": "cross-site"}, 403, id="cross_site"),
-            pytest.param({"origin": "http://files.example:8000", "sec-fetch-site": "cross-site"}, 403, id="both"),
+            pytest.param({"origin": "http://localhost:8000", "sec-fetch-site": "cross-site"}, 403, id="both"),
         ],
     )
     async def test_a_page_of_another_site_may_not(self, client: Client, fields: Mapping[str, str], status: int) -> None:
         async with asking(client, {"msg": "digits"}, {**HOST, **fields}) as asked:
             await asked.task
         assert asked.answer.status == status
+
+    @pytest.mark.parametrize(
+        ("settings", "fields", "came", "status"),
+        [
+            pytest.param({}, {"host": "127.0.0.1:8000"}, {}, 200, id="an_address_of_this_machine"),
+            pytest.param({}, {"host": "[::1]:8000"}, {"server": ("::1", 8000)}, 200, id="over_ipv6"),
+            pytest.param({}, REBOUND, {}, 403, id="a_name_that_points_here"),
+            pytest.param({}, REBOUND, {"server": ("::ffff:127.0.0.1", 8000)}, 403, id="over_a_socket_for_both"),
+            pytest.param({}, REBOUND | {"x-forwarded-for": "192.0.2.1"}, {}, 403, id="which_calls_itself_a_proxy"),
+            pytest.param({}, {"host": "127.0.0.1.evil.example"}, {}, 403, id="an_address_at_its_head"),
+            pytest.param({}, REBOUND, {"server": ("192.0.2.7", 8000)}, 200, id="as_others_come_to_this_machine"),
+            pytest.param({}, REBOUND, {"server": ("/run/socket", None)}, 200, id="over_a_unix_socket"),
+            pytest.param({}, REBOUND, {"server": None}, 200, id="nobody_knows_where"),
+            pytest.param({}, REBOUND, {"is_proxied": True}, 200, id="through_a_trusted_proxy"),
+            pytest.param({"trusted_proxies": "127.0.0.1"}, REBOUND, {}, 403, id="past_the_trusted_proxy"),
+            pytest.param(
+                {"trusted_proxies": "127.0.0.1"}, REBOUND, {"extensions": {}}, 200, id="through_it_and_another_server"
+            ),
+            pytest.param({}, REBOUND, {"extensions": {}}, 403, id="another_server"),
+            pytest.param({"token": "t" * 16}, REBOUND, {}, 403, id="a_token_that_is_not_asked_for"),
+            pytest.param(
+                {"token": "t" * 16, "private": True},
+                REBOUND | {"authorization": f"Bearer {'t' * 16}"},
+                {},
+                200,
+                id="known_to_a_private_server",
+            ),
+            pytest.param(
+                {"operator_token": "o" * 16},
+                REBOUND | {"cookie": f"fileserve_operator={'o' * 16}"},
+                {},
+                200,
+                id="the_operator",
+            ),
+        ],
+    )
+    async def test_nor_one_whose_own_name_points_to_this_machine(
+        self,
+        served_root: Path,
+        settings: dict[str, Any],
+        fields: Mapping[str, str],
+        came: dict[str, Any],
+        status: int,
+    ) -> None:
+        """DNS rebinding: the browser takes it for the site's own page."""
+        question = [json.dumps({"msg": "digits"}).encode()]
+        async with client_of(Settings(root=served_root, **settings)) as client:
+            client.is_proxied = came.pop("is_proxied", False)
+            scope = client._scope
+            client._scope = lambda *given: scope(*given) | came  # type: ignore[method-assign]
+            answer = await client.request("POST", "/chat", fields, content=question, leave_after=1)
+        assert answer.status == status, answer.content
+        assert (status == 403) == (b"under the name localhost" in answer.content)
 
     @pytest.mark.parametrize(
         ("host", "origin"),
@@ -236,8 +290,8 @@ class TestBuiltIn:
         assert text == (
             "digits.txt: 10 B (10 bytes), changed 2023-11-14 22:13 UTC\n"
             "SHA-256 84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882\n"
-            "curl -fOJ http://files.example:8000/download/digits.txt\n"
-            "wget -c http://files.example:8000/download/digits.txt"
+            "curl -fOJ http://localhost:8000/download/digits.txt\n"
+            "wget -c http://localhost:8000/download/digits.txt"
         )
 
     async def test_it_is_an_event_stream_of_words(self, client: Client) -> None:
@@ -286,7 +340,7 @@ class TestBuiltIn:
     async def test_nothing_found_says_how_to_list(self, client: Client) -> None:
         async with asking(client, {"msg": "nowhere", "dir": "folder"}) as asked:
             text = text_of(await asked.ended())
-        assert text.endswith("\ncurl -f http://files.example:8000/api/files/folder")
+        assert text.endswith("\ncurl -f http://localhost:8000/api/files/folder")
 
     @pytest.mark.parametrize("name", ["quote", "newline", "back", "utf8", "emoji"])
     async def test_a_command_is_one_argument_for_a_shell_and_leads_to_the_file(self, client: Client, name: str) -> None:
@@ -295,10 +349,11 @@ class TestBuiltIn:
             command = next(line for line in text_of(await asked.ended()).splitlines() if line.startswith("curl"))
         url = shlex.split(command)[2:]
         assert len(url) == 1
-        assert (await client.get(url[0].removeprefix("http://files.example:8000"))).status == 200
+        assert (await client.get(url[0].removeprefix("http://localhost:8000"))).status == 200
 
     @pytest.mark.parametrize("host", ["a b", "$(id)", "a'b", "a\nb", ""])
     async def test_a_host_that_is_none_is_not_repeated(self, client: Client, host: str) -> None:
+        client.is_proxied = True  # who comes to this machine itself is refused under such a name
         async with asking(client, {"msg": "digits"}, {"host": host}) as asked:
             assert "http://localhost/download/" in text_of(await asked.ended())
 
@@ -307,7 +362,7 @@ class TestBuiltIn:
             client_of(Settings(root=served_root, root_path="/files")) as client,
             asking(client, {"msg": "digits"}, path="/files/chat") as asked,
         ):
-            assert "curl -fOJ http://files.example:8000/files/download/digits.txt" in text_of(await asked.ended())
+            assert "curl -fOJ http://localhost:8000/files/download/digits.txt" in text_of(await asked.ended())
 
     async def test_it_says_when_it_did_not_look_at_everything(
         self, client: Client, monkeypatch: pytest.MonkeyPatch
@@ -424,7 +479,7 @@ class TestUpstream:
         system, user = question["messages"]
         assert (system["role"], user) == ("system", {"role": "user", "content": "What is here?"})
         assert "inner.txt\t5 bytes\t2023-11-14 22:13 UTC" in system["content"]
-        assert "http://files.example:8000/download/folder/" in system["content"]
+        assert "http://localhost:8000/download/folder/" in system["content"]
         for unsaid in ("digits", "hidden", str(served_root), KEY):
             assert unsaid not in system["content"]
 

@@ -105,25 +105,36 @@ export class Panel {
     this.#pause.hidden = under.length < 2 || !(isBusy || paused);
     setText(this.#pause, isBusy ? "Pause all" : "Resume all");
     this.#clear.hidden = isBusy || done.length === 0;
-    this.#offerForAll(under.filter(({ state, reason }) => state === "refused" && reason.is === "taken"));
+    this.#offerForAll(this.#taken().length);
   }
 
   /** Of several names that are taken, a person decides once. */
   #offerForAll(taken) {
-    const hadFocus = this.#all.contains(document.activeElement);
-    if (taken.length < 2) this.#all.replaceChildren();
-    if (taken.length < 2 && hadFocus) find("#queue-title").focus();
-    this.#all.hidden = taken.length < 2;
-    if (taken.length < 2 || `${taken.length}` === this.#all.dataset.taken) return;
-    this.#all.dataset.taken = taken.length;
+    if (taken < 2) return this.#offerNothing();
+    this.#all.hidden = false;
+    if (`${taken}` === this.#all.dataset.taken) return;
+    this.#all.dataset.taken = taken;
     const replace = this.#site.mayReplace ? [["Replace all", (upload) => upload.replace()]] : [];
     const ways = [["Keep all", (upload) => upload.keepBoth()], ...replace, ["Skip all", (upload) => upload.cancel()]];
     const buttons = ways.map(([word, act]) => {
       const made = element("button", { type: "button" }, word);
-      made.addEventListener("click", () => taken.forEach(act));
+      made.addEventListener("click", () => this.#taken().forEach(act)); // by then they may be others
       return made;
     });
-    this.#all.replaceChildren(element("span", {}, `${count(taken.length, "name")} are taken.`), ...buttons);
+    this.#all.replaceChildren(element("span", {}, `${count(taken, "name")} are taken.`), ...buttons);
+  }
+
+  #offerNothing() {
+    const hadFocus = this.#all.contains(document.activeElement);
+    this.#all.replaceChildren();
+    this.#all.hidden = true;
+    delete this.#all.dataset.taken;
+    if (hadFocus) find("#queue-title").focus();
+  }
+
+  /** Return the uploads of which a person has to decide, since something has their name. */
+  #taken() {
+    return this.#queue.in("refused").filter(({ reason }) => reason.is === "taken");
   }
 
   #pauseAll() {
