@@ -4,6 +4,7 @@ import http.client
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -38,8 +39,13 @@ def digest(root: Path) -> str:
 class Download:
     """A client that has asked for the large file and reads only when told to."""
 
-    def __init__(self, url: str) -> None:
-        self.connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    def __init__(self, url: str, context: ssl.SSLContext | None = None) -> None:
+        netloc = urlsplit(url).netloc
+        self.connection = (
+            http.client.HTTPSConnection(netloc, timeout=60, context=context)
+            if context is not None
+            else http.client.HTTPConnection(netloc, timeout=60)
+        )
         self.connection.request("GET", "/download/large")
         self.response = self.connection.getresponse()
         assert self.response.status == 200
@@ -213,6 +219,39 @@ def test_tls_is_served_in_chunks(root: Path, tmp_path: Path, digest: str) -> Non
         curl = [tool("curl"), "-sf", "--cacert", str(pem), server.url + "/download/large"]
         content = subprocess.run(curl, capture_output=True, check=True).stdout
         assert sha256(content).hexdigest() == digest
+
+
+def test_sigterm_over_tls_lets_a_download_finish_and_ends_silent_clients(
+    root: Path, tmp_path: Path, digest: str
+) -> None:
+    pem = certificate(tmp_path)
+    with serving(root, "--ssl-certfile", str(pem)) as server:
+        address = urlsplit(server.url)
+        assert address.port is not None
+        with socket.create_connection(("127.0.0.1", address.port), timeout=20) as silent:
+            download = Download(server.url, ssl.create_default_context(cafile=pem))
+            server.process.send_signal(signal.SIGTERM)
+            assert wait_until(lambda: not_listening(server), timeout_s=10)
+            assert download.finish() == digest
+            assert server.process.wait(20) == 0
+            assert silent.recv(1) == b""
+        assert "Traceback" not in server.log.read_text()
+
+
+def test_sighup_renews_the_certificate(root: Path, tmp_path: Path) -> None:
+    pem = certificate(tmp_path)
+    with serving(root, "--workers", "2", "--ssl-certfile", str(pem)) as server:
+        before = workers(server)
+        address = urlsplit(server.url)
+        assert address.port is not None
+        first = ssl.get_server_certificate(("127.0.0.1", address.port), timeout=20)
+        certificate(tmp_path)
+        server.process.send_signal(signal.SIGHUP)
+        assert wait_until(lambda: "all 2 workers are renewed" in server.log.read_text(), timeout_s=30)
+        assert wait_until(lambda: not workers(server) & before, timeout_s=10)
+        second = ssl.get_server_certificate(("127.0.0.1", address.port), timeout=20)
+        assert second != first
+        assert second.strip() in pem.read_text()
 
 
 @contextmanager
