@@ -24,6 +24,7 @@ from fileserve.server.sockets import address_of
 __all__ = ["Handshakes"]
 
 AT_ONCE = 32  # connections that are accepted in one turn of the loop
+MOMENT_S = 0.5  # how long the beginning of a drain waits for handshakes
 RETRY_S = 1.0  # where no descriptor is left for another
 
 
@@ -49,11 +50,21 @@ class Handshakes:
             self._attend(listener)
 
     def close(self) -> None:
-        """Accept no more. Handshakes that are under way go on."""
+        """Accept no more: close the listeners, as the loop's own server does. Handshakes that are under way go on."""
         if not self._is_closed:
             self._is_closed = True
             for listener in self._listeners:
                 self._loop.remove_reader(listener)
+                listener.close()
+
+    async def settle(self) -> None:
+        """Accept no more, and give the handshakes that are under way a moment.
+
+        Policy: their clients came when this server still took them, and a renewal loses nobody.
+        """
+        self.close()
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=MOMENT_S)
 
     async def wait_closed(self) -> None:
         """End the handshakes that are still under way: nobody waits for what comes of them."""

@@ -131,6 +131,9 @@ class Worker(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, then end the application's lifespan; uvicorn leaves that out when it is told to end now."""
+        for server in self.servers:
+            if isinstance(server, Handshakes) and not self.force_exit:
+                await server.settle()  # so that uvicorn finds the connections that come of them
         await super().shutdown(sockets)
         if self.force_exit:
             await self.lifespan.shutdown()
