@@ -81,9 +81,12 @@ class Protocol(Ending):
     def never_made(self) -> None:
         """Give back the place of a connection that has not come about. Does nothing for one that has."""
         admitted, self.admitted = self.admitted, None
+        if admitted is None:
+            return
+        self.parser = None  # type: ignore[assignment]  # which knows this object: nothing is left for the collector
         if isinstance(admitted, Ticket):
             self.edge.dismiss_connection(admitted)
-            self.edge.prepare()
+        self.edge.prepare()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give back what the connection holds; tell the running request, since uvicorn tells only the newest of all."""

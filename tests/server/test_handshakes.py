@@ -1,9 +1,11 @@
 """A connection over TLS counts from its first moment, and its place comes back, however its handshake ends."""
 
 import errno
+import gc
 import logging
 import socket
 import struct
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 
 from fileserve.server import Limits, handshakes
 from fileserve.server.edge import MAX_LINGERING, Edge, edge_of
+from fileserve.server.protocol import Protocol
 from fileserve.server.refusals import Refusal
 from tests.server.apps import hello
 from tests.server.harness import PATIENCE_S, Served, ShakingServer, connect_tls, serving, wait_until
@@ -112,6 +115,32 @@ def test_a_handshake_that_fails_gives_its_place_back_and_is_not_in_the_log(
         client.close()
         assert not served.connections()
     assert not caplog.messages
+
+
+@pytest.mark.parametrize("fail", [leave, speak_plainly])
+def test_a_handshake_that_fails_leaves_nothing_for_the_garbage_collector(
+    tls: dict[str, Any], fail: Callable[[socket.socket], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With uvloop; what asyncio's own transports leave is theirs."""
+    pytest.importorskip("uvloop")
+    made: weakref.WeakSet[Protocol] = weakref.WeakSet()
+    init = Protocol.__init__
+
+    def remembered(protocol: Protocol, *args: Any) -> None:
+        init(protocol, *args)
+        made.add(protocol)
+
+    monkeypatch.setattr(Protocol, "__init__", remembered)
+    gc.disable()
+    try:
+        with shaking("uvloop", tls) as (served, edge), silent(served) as client:
+            wait_until(lambda: edge.counts.admitted == 1)
+            assert len(made) == 1
+            fail(client)
+            wait_until(lambda: edge.counts.dismissed == 1)
+            wait_until(lambda: not made)
+    finally:
+        gc.enable()
 
 
 def test_a_handshake_that_takes_too_long_gives_its_place_back(
