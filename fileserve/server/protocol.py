@@ -16,6 +16,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
+from fileserve.server.clients import Ticket
 from fileserve.server.counts import COUNTS
 from fileserve.server.endings import Ending
 from fileserve.server.exchange import Exchange
@@ -43,6 +44,7 @@ class Protocol(Ending):
         app_state.setdefault(COUNTS, self.edge.counts)
         self.wire = Wire(self.loop)
         self.ticket = None
+        self.admitted: Ticket | Refusal | None = None  # by who has accepted the connection, where that is not uvicorn
         self.is_proxied = False  # until it is known who the peer is
         if self.limits.keep_alive_s is not None:
             self.timeout_keep_alive = self.limits.keep_alive_s  # type: ignore[assignment]  # may be a fraction
@@ -69,12 +71,22 @@ class Protocol(Ending):
         self.edge.stalls.add(self)
         peer = self.client[0] if self.client else None
         self.is_proxied = bool(self.limits.trusted_proxies) and self.edge.proxies.trust(peer)
-        admitted = self.edge.admit_connection(peer)
+        admitted, self.admitted = self.admitted or self.edge.admit_connection(peer), None
         if isinstance(admitted, Refusal):
             self.refuse(admitted)
         else:
             self.ticket = admitted
             self.await_head()
+
+    def never_made(self) -> None:
+        """Give back the place of a connection that has not come about. Does nothing for one that has."""
+        admitted, self.admitted = self.admitted, None
+        if admitted is None:
+            return
+        self.parser = None  # type: ignore[assignment]  # which knows this object: nothing is left for the collector
+        if isinstance(admitted, Ticket):
+            self.edge.dismiss_connection(admitted)
+        self.edge.prepare()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give back what the connection holds; tell the running request, since uvicorn tells only the newest of all."""

@@ -10,12 +10,14 @@ import gc
 import logging
 import signal
 import socket
+import ssl
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
@@ -23,6 +25,7 @@ from uvicorn.config import STARTUP_FAILURE
 from fileserve.server.ahead import Ahead
 from fileserve.server.configuration import configure, raise_descriptor_limit
 from fileserve.server.edge import Edge, edge_of
+from fileserve.server.handshakes import Handshakes
 from fileserve.server.leash import Leash
 from fileserve.server.listeners import BACKLOG
 from fileserve.server.logs import set_up_logging
@@ -93,23 +96,16 @@ class Worker(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept, and say so.
 
-        In place of uvicorn's own, which leaves a TLS handshake a minute: it has the time of a request head.
+        In place of uvicorn's own, whose clients over TLS count only when they have shaken hands. See `Handshakes`.
         """
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             sys.exit(STARTUP_FAILURE)
-        loop = asyncio.get_running_loop()
         protocol = self.config.http_protocol_class
         assert issubclass(protocol, Protocol)
         connect = Ahead(partial(protocol, self.config, self.server_state, self.lifespan.state))
         self.edge.prepare = connect.prepare
-        handshake_s = self.edge.limits.head_timeout_s if self.config.ssl else None
-        self.servers = [
-            await loop.create_server(
-                connect, sock=listener, ssl=self.config.ssl, backlog=BACKLOG, ssl_handshake_timeout=handshake_s
-            )
-            for listener in sockets or []
-        ]
+        self.servers = await _servers(sockets or [], connect, self.config.ssl, self.edge)
         self.started = True
         _spare_the_collector()
         self.superior.ready("accepts connections")
@@ -144,6 +140,9 @@ class Worker(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, then end the application's lifespan; uvicorn leaves that out when it is told to end now."""
+        for server in self.servers:
+            if isinstance(server, Handshakes) and not self.force_exit:
+                await server.settle()  # so that uvicorn finds the connections that come of them
         await super().shutdown(sockets)
         if self.force_exit:
             await self.lifespan.shutdown()
@@ -160,6 +159,17 @@ class Worker(uvicorn.Server):
         for connection in list(self.server_state.connections):
             if connection.transport is not None:
                 connection.transport.abort()
+
+
+async def _servers(
+    listeners: Sequence[socket.socket], connect: Callable[[], Protocol], context: ssl.SSLContext | None, edge: Edge
+) -> list[Any]:  # what uvicorn closes at the end
+    if context is not None:
+        handshakes = Handshakes(listeners, context, connect, edge)
+        handshakes.listen(BACKLOG)
+        return [handshakes]
+    loop = asyncio.get_running_loop()
+    return [await loop.create_server(connect, sock=listener, backlog=BACKLOG) for listener in listeners]
 
 
 def _spare_the_collector() -> None:

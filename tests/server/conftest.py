@@ -2,14 +2,17 @@
 
 import asyncio
 import random
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.server.downloading import digest_of, fill
 from tests.server.harness import Served, descriptors, serving, wait_until
+from tests.tools import tool
 
 MIB = 1 << 20
 
@@ -20,6 +23,17 @@ def loop(request: pytest.FixtureRequest) -> str:
     if request.param == "uvloop":
         pytest.importorskip("uvloop")
     return str(request.param)
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> dict[str, Any]:
+    """A self-signed certificate, as uvicorn's settings."""
+    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    subject = ["-subj", "/CN=localhost", "-days", "1"]
+    command = [tool("openssl"), "req", "-x509", *curve, "-keyout", key, "-out", certificate, *subject]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    return {"ssl_keyfile": key, "ssl_certfile": certificate}
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import ssl
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
@@ -21,10 +22,17 @@ def digest_of(path: Path) -> str:
 
 
 class Download:
-    """A client that has asked the server at *netloc* for the large file, and reads only when told to."""
+    """A client that has asked the server at *netloc* for the large file, and reads only when told to.
 
-    def __init__(self, netloc: str) -> None:
-        self.connection = http.client.HTTPConnection(netloc, timeout=60)
+    Over TLS where there is a *context* for it.
+    """
+
+    def __init__(self, netloc: str, context: ssl.SSLContext | None = None) -> None:
+        self.connection = (
+            http.client.HTTPSConnection(netloc, timeout=60, context=context)
+            if context is not None
+            else http.client.HTTPConnection(netloc, timeout=60)
+        )
         self.connection.request("GET", "/download/large")
         self.response = self.connection.getresponse()
         assert self.response.status == 200

@@ -8,17 +8,21 @@ longer than `PATIENCE_S`.
 import asyncio
 import os
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 
 from fileserve.server import Limits, Protocol
+from fileserve.server.edge import edge_of
+from fileserve.server.handshakes import Handshakes
 
 PATIENCE_S = 10.0
 App = Callable[..., Any]
@@ -43,6 +47,23 @@ class ThreadedServer(uvicorn.Server):
     def end(self) -> None:
         if self.loop is not None and not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self.ended.set)
+
+
+class ShakingServer(ThreadedServer):
+    """The same, which counts TLS connections from their first moment, as a worker does."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.loop = asyncio.get_running_loop()
+        protocol = self.config.http_protocol_class
+        assert isinstance(protocol, type)
+        assert issubclass(protocol, Protocol)
+        assert self.config.ssl is not None
+        connect = partial(protocol, self.config, self.server_state, self.lifespan.state)
+        edge = edge_of(self.server_state, protocol.limits)
+        handshakes = Handshakes(sockets or [], self.config.ssl, connect, edge)
+        handshakes.listen(512)
+        self.servers: list[Any] = [handshakes]
+        self.started = True
 
 
 @dataclass
@@ -82,6 +103,7 @@ def serving(
     *,
     uds: Path | None = None,
     zero_copy: bool = True,
+    kind: type[ThreadedServer] = ThreadedServer,
     **config: Any,
 ) -> Iterator[Served]:
     """Serve *app* on a free port of the loopback, or on the Unix socket *uds*, until the block ends."""
@@ -95,7 +117,7 @@ def serving(
         await server_of[0].app(scope, receive, send)
 
     settings = {"log_config": None, "access_log": False, "lifespan": "off", "ws": "none", "interface": "asgi3"} | config
-    server = ThreadedServer(uvicorn.Config(dispatch, http=protocol, loop=loop, **settings))
+    server = kind(uvicorn.Config(dispatch, http=protocol, loop=loop, **settings))
     served = Served(listener.getsockname(), server, app)
     server_of.append(served)
     thread = threading.Thread(target=server.run, args=([listener],))
@@ -221,3 +243,11 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
+
+
+def connect_tls(served: Served, tls: Mapping[str, Any]) -> Client:
+    """Connect, and shake hands with the server whose certificate *tls* has."""
+    context = ssl.create_default_context(cafile=tls["ssl_certfile"])
+    context.check_hostname = False
+    sock = socket.create_connection(served.address, PATIENCE_S)
+    return Client(context.wrap_socket(sock))

@@ -164,7 +164,8 @@ def test_uvicorn_sets_what_we_read(function: Callable[..., Any], attributes: set
         pytest.param(HttpToolsProtocol.on_body, {"body", "len", "pause_reading", "message_event"}, id="content"),
         pytest.param(RequestResponseCycle.receive, {"bytes", "body", "bytearray"}, id="content_handed_out"),
         pytest.param(RequestResponseCycle.receive, {"waiting_for_100_continue", "message_event"}, id="continue"),
-        pytest.param(Server.shutdown, {"shutdown", "connections"}, id="drain"),
+        pytest.param(Server.shutdown, {"shutdown", "connections", "servers", "close"}, id="drain"),
+        pytest.param(Server._wait_tasks_to_complete, {"servers", "wait_closed"}, id="end"),
     ],
 )
 def test_uvicorn_uses_what_we_set_or_override(function: Callable[..., Any], names: set[str]) -> None:

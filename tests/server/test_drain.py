@@ -4,10 +4,11 @@ import http.client
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -19,7 +20,7 @@ import pytest
 from tests.server.certificates import certificate
 from tests.server.downloading import Download
 from tests.servicemanager import Service
-from tests.tools import Running, clean_environment, serving, stop, tool, wait_until
+from tests.tools import Running, clean_environment, running, serving, stop, tool, wait_until
 
 
 def get(url: str, path: str) -> int:
@@ -187,6 +188,61 @@ def test_tls_is_served_in_chunks(root: Path, tmp_path: Path, digest: str) -> Non
         assert sha256(content).hexdigest() == digest
 
 
+def test_sigterm_over_tls_lets_a_download_finish_and_ends_silent_clients(
+    root: Path, tmp_path: Path, digest: str
+) -> None:
+    pem = certificate(tmp_path)
+    with serving(root, "--ssl-certfile", str(pem)) as server:
+        address = urlsplit(server.url)
+        assert address.port is not None
+        with socket.create_connection(("127.0.0.1", address.port), timeout=20) as silent:
+            download = Download(address.netloc, ssl.create_default_context(cafile=pem))
+            server.process.send_signal(signal.SIGTERM)
+            assert wait_until(lambda: not_listening(server), timeout_s=10)
+            assert download.finish() == digest
+            assert server.process.wait(20) == 0
+            assert silent.recv(1) == b""
+        assert "Traceback" not in server.log.read_text()
+
+
+def test_a_client_that_is_shaking_hands_when_the_drain_begins_is_served(root: Path, tmp_path: Path) -> None:
+    pem = certificate(tmp_path)
+    patient = (
+        "from fileserve.server import handshakes; handshakes.MOMENT_S = 60; from fileserve.cli import main; main()"
+    )
+    command = [sys.executable, "-c", patient, "serve", str(root), "--port", "0", "--ssl-certfile", str(pem)]
+    with running(*command, "--head-timeout", "60") as server:
+        address = urlsplit(server.url)
+        assert address.port is not None
+        with socket.create_connection(("127.0.0.1", address.port), timeout=20) as sock:
+            accepted: Callable[[], bool] = lambda: psutil.CONN_ESTABLISHED in states(server)  # noqa: E731
+            assert wait_until(accepted, timeout_s=10)
+            server.process.send_signal(signal.SIGTERM)
+            assert wait_until(lambda: not_listening(server), timeout_s=10)
+            with pytest.raises(subprocess.TimeoutExpired):
+                server.process.wait(1)
+            with ssl.create_default_context(cafile=pem).wrap_socket(sock, server_hostname="127.0.0.1") as shaken:
+                shaken.sendall(b"GET /download/small HTTP/1.1\r\nHost: test\r\n\r\n")
+                assert b" 200 " in shaken.recv(4096)
+        assert server.process.wait(20) == 0
+
+
+def test_sighup_renews_the_certificate(root: Path, tmp_path: Path) -> None:
+    pem = certificate(tmp_path)
+    with serving(root, "--workers", "2", "--ssl-certfile", str(pem)) as server:
+        before = workers(server)
+        address = urlsplit(server.url)
+        assert address.port is not None
+        first = ssl.get_server_certificate(("127.0.0.1", address.port), timeout=20)
+        certificate(tmp_path)
+        server.process.send_signal(signal.SIGHUP)
+        assert wait_until(lambda: "all 2 workers are renewed" in server.log.read_text(), timeout_s=30)
+        assert wait_until(lambda: not workers(server) & before, timeout_s=10)
+        second = ssl.get_server_certificate(("127.0.0.1", address.port), timeout=20)
+        assert second != first
+        assert second.strip() in pem.read_text()
+
+
 @contextmanager
 def inheriting(root: Path, listener: socket.socket) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server that inherits *listener*, for the length of the block."""
@@ -210,5 +266,9 @@ def child(command: list[str], fds: tuple[int, ...]) -> Iterator[subprocess.Popen
 
 
 def not_listening(server: Running) -> bool:
-    connections = psutil.Process(server.process.pid).net_connections("tcp")
-    return not any(connection.status == psutil.CONN_LISTEN for connection in connections)
+    return psutil.CONN_LISTEN not in states(server)
+
+
+def states(server: Running) -> set[str]:
+    """Return the states of the connections that *server* has."""
+    return {connection.status for connection in psutil.Process(server.process.pid).net_connections("tcp")}

@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,7 +19,7 @@ from fileserve.server.configuration import configure
 from fileserve.server.leash import Leash
 from fileserve.server.worker import LOST_S, Drain, Worker
 from tests.server.certificates import certificate
-from tests.tools import clean_environment, serving, wait_until
+from tests.tools import clean_environment, serving, tool, wait_until
 
 
 @pytest.fixture
@@ -34,6 +36,19 @@ def test_a_client_that_never_shakes_hands_is_cut(root: Path, tmp_path: Path) -> 
         assert address.port is not None
         with socket.create_connection(("127.0.0.1", address.port), timeout=20) as silent:
             assert silent.recv(1) == b""
+
+
+def test_silent_clients_of_one_address_leave_descriptors_for_others(root: Path, tmp_path: Path) -> None:
+    pem = certificate(tmp_path)
+    (root / "small").write_bytes(b"small")
+    with serving(root, "--ssl-certfile", str(pem), "--connections-per-client", "3") as server, ExitStack() as stack:
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (256, 256))
+        address = urlsplit(server.url)
+        for _ in range(300):
+            stack.enter_context(socket.create_connection(("127.0.0.1", address.port), timeout=20))
+        curl = [tool("curl"), "-sf", "--interface", "127.0.0.2", "--max-time", "5", "--cacert", str(pem)]
+        done = subprocess.run([*curl, server.url + "/download/small"], capture_output=True, check=False)
+        assert done.stdout == b"small"
 
 
 def test_sigterm_in_the_pause_before_a_replacement_ends_without_a_traceback(root: Path) -> None:
