@@ -6,6 +6,7 @@ tells is the name in Host.
 """
 
 import ipaddress
+import socket
 from http import HTTPStatus
 
 from starlette.types import Scope
@@ -35,14 +36,17 @@ def refuse_rebound(scope: Scope) -> None:
 
     Policy: through a proxy that is trusted, any name may be the site's. What a request says of proxies counts for
     nothing here: a page can write X-Forwarded-For. Others come to another address, and by names that nobody here knows.
+    The name of the machine, under which `serve` prints its links, is its own: no page of others is at that.
     """
     server = scope.get("server")
-    if not server or not is_loopback(server[0]) or _is_trusted(scope) or names_loopback(scope):
+    if not server or not is_loopback(server[0]) or _is_trusted(scope):
+        return
+    if names_loopback(scope) or _name_of(scope) == socket.gethostname().lower():
         return
     raise Problem(
         HTTPStatus.FORBIDDEN,
-        "On this machine, questions are taken under the name localhost only: a page of another site can point a name "
-        "of its own here. Behind a proxy, name it with --trusted-proxies.",
+        "On this machine, questions are taken under the name localhost or its own: a page of another site can have "
+        "a name of that site point here. Behind a proxy, name it with --trusted-proxies.",
     )
 
 
@@ -59,9 +63,14 @@ def calls_itself_proxied(scope: Scope) -> bool:
 
 def names_loopback(scope: Scope) -> bool:
     """Say whether Host is a name of this machine for itself."""
-    host = combine_fields(scope["headers"]).get("host", "localhost").lower()
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+    name = _name_of(scope)
     return name == "localhost" or is_loopback(name.strip("[]"))
+
+
+def _name_of(scope: Scope) -> str:
+    """Return the name in Host, without a port."""
+    host = combine_fields(scope["headers"]).get("host", "localhost").lower()
+    return host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
 
 
 def is_loopback(name: str) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import pytest
@@ -161,6 +162,7 @@ class TestWhoMayAsk:
         [
             pytest.param({}, {"host": "127.0.0.1:8000"}, {}, 200, id="an_address_of_this_machine"),
             pytest.param({}, {"host": "[::1]:8000"}, {"server": ("::1", 8000)}, 200, id="over_ipv6"),
+            pytest.param({}, {"host": f"{gethostname().upper()}:8000"}, {}, 200, id="as_serve_prints_it_for_all_hosts"),
             pytest.param({}, REBOUND, {}, 403, id="a_name_that_points_here"),
             pytest.param({}, REBOUND, {"server": ("::ffff:127.0.0.1", 8000)}, 403, id="over_a_socket_for_both"),
             pytest.param({}, REBOUND | {"x-forwarded-for": "192.0.2.1"}, {}, 403, id="which_calls_itself_a_proxy"),
