@@ -23,7 +23,7 @@ from tests.system.relay import Fault, relaying
 from tests.system.samples import MIB, is_content_of
 from tests.tools import Running, tool
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 FOUR_GIB = 1 << 32
 SPARSE_SIZE = FOUR_GIB + 3 * MIB + 17

@@ -19,7 +19,7 @@ from tests.system.test_disconnects import WAYS_TO_LEAVE
 from tests.tools import Running, clean_environment, running, tool, wait_until
 from tests.upstream import DONE, END, STALL, STREAM, Upstream, chunk, framed, upstream
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 KEY = "sk-very-secret"
 TIMEOUT_S = 30

@@ -19,7 +19,7 @@ from tests.system.samples import MIB, Sample, digest
 from tests.system.test_changing_files import rewrite_in_place
 from tests.tools import Running, serving, tool
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 TIMEOUT_MS = 30_000
 FLAGS = (

@@ -12,7 +12,7 @@ from tests.system.forwarding import RESET_ON_CLOSE
 from tests.system.samples import Sample, digest
 from tests.tools import Running, serving
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 CLIENTS = 500
 AT_ONCE = 100

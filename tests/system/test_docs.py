@@ -9,7 +9,7 @@ from playwright.sync_api import Page, Route, expect
 from tests.system.test_chromium import browser, complaints, page  # noqa: F401  fixtures
 from tests.tools import Running, serving
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 CDN = "https://cdn.jsdelivr.net/**"
 ALLOWED = {"access-control-allow-origin": "*"}

@@ -21,7 +21,7 @@ from tests.system.test_chromium import browser, page  # noqa: F401  fixtures
 from tests.system.test_disconnects import WAYS_TO_LEAVE
 from tests.tools import Running, serving, tool, wait_until
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 TIMEOUT_S = 30
 SUBSCRIBERS = 100

@@ -12,7 +12,7 @@ from tests.live_server import STALL, Stage, event, record, staging, transfer
 from tests.system.test_chromium import browser, complaints, page  # noqa: F401  fixtures
 from tests.tools import wait_until
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 TOKEN = "a-token-of-the-operator"
 TIMEOUT_S = 20

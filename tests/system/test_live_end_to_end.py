@@ -17,7 +17,7 @@ from tests.system.samples import append, make_sample
 from tests.system.test_chromium import browser, complaints, page  # noqa: F401  fixtures
 from tests.tools import Running, running, tool
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 TOKEN = "a-token-of-the-operator"
 TIMEOUT_MS = 30_000

@@ -17,7 +17,7 @@ from tests.system.nginx import CONFIGURATIONS, free_port, nginx
 from tests.system.samples import digest, is_content_of, make_sample
 from tests.tools import serving, stop, tool
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 GIB = 1024**3
 BEHIND = ("--trusted-proxies", "127.0.0.1", "--keep-alive", "300")

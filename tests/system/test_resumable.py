@@ -20,7 +20,7 @@ from tests.system.samples import MIB, Sample, digest
 from tests.system.uploading import KILLS, OPTIONS, begin_request, left_in, moments_of, small_disk
 from tests.tools import Running, serving, wait_until
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 SPOKEN = {"Tus-Resumable": "1.0.0"}
 BYTES = {**SPOKEN, "Content-Type": "application/offset+octet-stream"}

@@ -13,7 +13,7 @@ from tests.system.relay import Cut, Fault, relaying
 from tests.system.samples import Sample, digest
 from tests.tools import Running, wait_until
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 WGET = ("wget", "-c", "--tries=1")
 CURL = ("curl", "-sS", "-f", "-C", "-", "-O")

@@ -26,7 +26,7 @@ from tests.system.test_disconnects import WAYS_TO_LEAVE
 from tests.system.test_events import PLAIN, Stream
 from tests.tools import Running, serving
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 TIMEOUT_S = 30
 SUBSCRIBERS = 500

@@ -14,7 +14,7 @@ from tests.system.samples import MIB, digest, make_sample
 from tests.system.test_chromium import DESKTOP, PHONE, browser, complaints, page  # noqa: F401  fixtures
 from tests.tools import Running, serving, wait_until
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 LARGE = 300 * MIB + 4321
 HOSTILE = "<script>alert(1)<"

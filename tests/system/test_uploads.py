@@ -22,7 +22,7 @@ from tests.system.samples import MIB, Sample, digest, make_sample
 from tests.system.uploading import KILLS, OPTIONS, begin_request, left_in, moments_of, small_disk
 from tests.tools import Running, running, serving, tool, wait_until
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 CURL = ("curl", "-sS", "-f", "-T")
 TOKEN = "t0ken-of-sixteen-characters"

@@ -174,6 +174,7 @@ class TestWorkers:
             others[0].do("broadcast back")
             assert await one.say("message") == ["back"]
 
+    @pytest.mark.alone
     async def test_a_row_is_heard_promptly(self, path: Path) -> None:
         """By the median of some: one may meet whatever else this machine does."""
         async with working(path, 1) as (worker,), opened(path) as bus:
@@ -195,6 +196,7 @@ class TestWorkers:
             await until(lambda: len(os.listdir(bells)) == 2)
         assert os.listdir(bells) == []
 
+    @pytest.mark.alone
     async def test_one_is_elected_and_another_takes_over_when_it_dies(self, path: Path) -> None:
         async with working(path, 3) as workers:
             elected = [worker for worker in workers if await worker.is_elected()]
