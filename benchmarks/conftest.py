@@ -44,10 +44,10 @@ def _priority() -> str:
 
 def _enter_network() -> str:
     refusal = network.enter_namespace()
-    if refusal is None and network.set_congestion_control(network.USUAL):
-        return f"a private network namespace, congestion control {network.USUAL} unless said otherwise"
-    control = network.congestion_control()
-    return f"no private network namespace ({refusal}): the machine's loopback, congestion control {control}"
+    if refusal is not None or not network.set_congestion_control(network.USUAL):
+        control = network.congestion_control()
+        return f"no private network namespace ({refusal}): the machine's loopback, congestion control {control}"
+    return f"a private network namespace, congestion control {network.USUAL} unless said otherwise"
 
 
 @pytest.fixture(scope="session")

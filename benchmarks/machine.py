@@ -53,6 +53,12 @@ def steal_s() -> float:
     return float(psutil.cpu_times().steal)
 
 
+def busy_s() -> float:
+    """Return the seconds for which processors have not been idle so far, of all processes and of the kernel itself."""
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system + times.irq + times.softirq)
+
+
 def describe() -> list[str]:
     """Return lines on the hardware, the system and who runs where."""
     memory_gib = psutil.virtual_memory().total / 2**30

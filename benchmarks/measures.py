@@ -17,18 +17,27 @@ class Measure:
     unit: str
 
 
-def _transfers(control: str) -> tuple[Measure, ...]:
-    suffix, words = (f"_{control}", f", {control}") if control else ("", "")
-    streams = {1: "1 stream", 16: "16 streams", 64: "64 streams"}
+_STREAMS = {1: "1 stream", 16: "16 streams", 64: "64 streams"}
+
+
+def _transfers(suffix: str, words: str) -> tuple[Measure, ...]:
     return (
-        *(Measure(f"cpu_{n}{suffix}", f"CPU, {text}{words}", "CPU s/GiB") for n, text in streams.items()),
-        *(Measure(f"rate_{n}{suffix}", f"throughput, {text}{words}", "GiB/s") for n, text in streams.items()),
+        *(Measure(f"cpu_{n}{suffix}", f"CPU, {text}{words}", "CPU s/GiB") for n, text in _STREAMS.items()),
+        *(Measure(f"rate_{n}{suffix}", f"throughput, {text}{words}", "GiB/s") for n, text in _STREAMS.items()),
     )
 
 
+def _machine(suffix: str, words: str) -> tuple[Measure, ...]:
+    title = "all processors, client included"
+    return tuple(Measure(f"machine_{n}{suffix}", f"{title}, {text}{words}", "s/GiB") for n, text in _STREAMS.items())
+
+
 MEASURES = (
-    *_transfers(""),
-    *_transfers("bbr"),
+    *_transfers("", ""),
+    *_transfers("_bbr", ", bbr"),
+    *_machine("_bbr", ", bbr"),
+    *_transfers("_bbr_unsteered", ", bbr, unsteered"),
+    *_machine("_bbr_unsteered", ", bbr, unsteered"),
     Measure("tls_cpu", "CPU, 1 stream, TLS 1.3", "CPU s/GiB"),
     Measure("tls_rate", "throughput, 1 stream, TLS 1.3", "GiB/s"),
     Measure("ttfb_p50", "time to first byte p50, idle", "ms"),

@@ -1,11 +1,15 @@
 """What a GiB costs, and how fast it comes: 1, 16 and 64 streams of the 4 GiB file, under reno and bbr.
 
+Under bbr also without steering, which is not judged: much of what nginx queues for 64 streams is then sent by the
+client's processor, and what that takes of all processors tells who is cheap.
+
 A sample is 4 GiB of one stream, and 8 GiB of 16 or 64 together (a quick run: 2 GiB); a slow peer transfers a fixed
 part of that. Streams are spans all over the file, one request each.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -34,23 +38,44 @@ def bench_transfer(benchmark: BenchmarkFixture, record: Record, start: Start, sa
 @pytest.mark.parametrize("streams", [1, 16, 64])
 def bench_bbr(benchmark: BenchmarkFixture, record: Record, start: Start, samples: Samples, streams: int) -> None:
     servers = start(FILESERVE, NGINX)
+    with _bbr(machine.SERVER):
+        measure = functools.partial(_measure, samples=samples, streams=streams, suffix="_bbr")
+        interleave(benchmark, record, servers, measure, ROUNDS)
+
+
+@pytest.mark.parametrize("streams", [1, 16, 64])
+def bench_bbr_unsteered(
+    benchmark: BenchmarkFixture, record: Record, start: Start, samples: Samples, streams: int
+) -> None:
+    servers = start(FILESERVE, NGINX)
+    with _bbr(None):
+        measure = functools.partial(_measure, samples=samples, streams=streams, suffix="_bbr_unsteered")
+        interleave(benchmark, record, servers, measure, ROUNDS)
+
+
+@contextmanager
+def _bbr(processor: int | None) -> Iterator[None]:
+    """Let connections have bbr, and packets arrive on *processor*, for the length of the block; skip where neither."""
     if network.congestion_control() != network.USUAL or not network.set_congestion_control("bbr"):
         pytest.skip("the congestion control cannot be set to bbr here")
     try:
-        measure = functools.partial(_measure, samples=samples, streams=streams, suffix="_bbr")
-        interleave(benchmark, record, servers, measure, ROUNDS)
+        refusal = network.steer(processor)
+        if refusal and processor is not None:
+            pytest.skip(f"packets cannot be steered here: {refusal}")
+        yield
     finally:
         network.set_congestion_control(network.USUAL)
+        network.steer(machine.SERVER)
 
 
 def _measure(server: Server, samples: Samples, streams: int, suffix: str) -> Mapping[str, float]:
     heads = _heads(server, samples, streams, IN_ALL[streams] // server.peer.slowness // streams)
-    before_s = cost.cpu_s(server.pid)
+    before_s, busy_before_s = cost.cpu_s(server.pid), machine.busy_s()
     seen = call(client.download, server.address, heads)
-    spent_s = cost.cpu_s(server.pid) - before_s
+    spent_s, busy_s = cost.cpu_s(server.pid) - before_s, machine.busy_s() - busy_before_s
     gibs = seen.content / GIB
     figures = {f"cpu_{streams}{suffix}": spent_s / gibs, f"rate_{streams}{suffix}": gibs / seen.elapsed_s}
-    return figures if suffix else figures | _client_figures(seen, streams)
+    return figures | ({f"machine_{streams}{suffix}": busy_s / gibs} if suffix else _client_figures(seen, streams))
 
 
 def _client_figures(seen: client.Exchanged, streams: int) -> dict[str, float]:
