@@ -21,7 +21,7 @@ from fileserve.storage.errors import Unreadable
 from fileserve.web.transfers.ledger import Ledger
 from fileserve.web.transfers.logical import Outcome
 from fileserve.web.transfers.offloaded import LogLine, Offload, Offloaded
-from fileserve.web.transfers.pieces import Others, Piece, Subject
+from fileserve.web.transfers.pieces import Piece, Subject
 from fileserve.web.transfers.rows import ALL, Taken, Told, read_rows
 from fileserve.web.transfers.telling import Show, Showing, told_of_end
 from fileserve.web.transfers.topics import ENDED, LOGGED, OFFLOADED, PIECES
@@ -71,7 +71,7 @@ class Keeper:
         if self._showing.watch() and self._news is not None:
             self._news.tell(None)
 
-    def take(self, pieces: Sequence[Piece | Others]) -> bool:
+    def take(self, pieces: Sequence[Piece]) -> bool:
         """Take what has ended in this worker, and return whether this is the one that keeps.
 
         What ends at once needs no row; others do, for whoever takes over.
@@ -82,7 +82,7 @@ class Keeper:
             self._fold(piece)
         self._tell_ended()
         for piece in pieces:
-            if isinstance(piece, Piece) and piece.subject in self._ledger:
+            if piece.subject in self._ledger:
                 self._bus.append(PIECES, json.dumps(piece.to_json() | {"kept": self._worker}))
         return True
 
@@ -184,13 +184,10 @@ class Keeper:
     def _report_offloaded(self) -> None:
         self._ledger.report(OFFLOADED, self._offloaded, math.inf)
 
-    def _fold(self, piece: Piece | Others) -> None:
-        if isinstance(piece, Piece):
-            self._offloaded.forget(piece)
-            self._now_s()
-            self._ledger.take(piece)
-        else:
-            log.info("%d more responses with %d bytes, too many at once", piece.count, piece.sent)
+    def _fold(self, piece: Piece) -> None:
+        self._offloaded.forget(piece)
+        self._now_s()
+        self._ledger.take(piece)
 
     def _tell_ended(self) -> None:
         for transfer, outcome in self._ledger.end(self._now_s()):

@@ -83,7 +83,7 @@ def read_offload(values: Any) -> Offload | None:
     """Return what ``to_json`` made *values* of; ``None`` where they are something else, of another version."""
     piece = read_piece(values)
     try:
-        if isinstance(piece, Piece) and len(piece.ids) == 1:
+        if piece is not None and len(piece.ids) == 1:
             return Offload(replace(piece, is_offloaded=True), Span(*values["span"]))
     except (KeyError, TypeError):
         pass

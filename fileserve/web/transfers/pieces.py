@@ -12,7 +12,7 @@ from typing import Any
 from fileserve.semantics.coverage import Coverage
 from fileserve.semantics.ranges import Span
 
-__all__ = ["Backlog", "End", "Others", "Piece", "Subject", "read_piece"]
+__all__ = ["Backlog", "End", "Piece", "Subject", "read_piece"]
 
 WAITING = 1000  # subjects whose pieces wait to be told
 TOLD = 25  # of them at a time
@@ -75,23 +75,9 @@ class Piece:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Others:
-    """Responses that are only counted, because there were too many at once."""
-
-    count: int
-    sent: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as values that JSON has."""
-        return {"others": [self.count, self.sent]}
-
-
-def read_piece(values: Any) -> Piece | Others | None:
+def read_piece(values: Any) -> Piece | None:
     """Return what ``to_json`` made *values* of; ``None`` where they are something else, of another version."""
     try:
-        if "others" in values:
-            return Others(*values["others"])
         first, floor = values["from"]
         begin, end = values["times"]
         return Piece(
@@ -178,11 +164,12 @@ class Backlog:
         self._counted += count
         self._sent += sent
 
-    def take(self, *, with_others: bool) -> list[Piece | Others]:
+    def take(self) -> list[Piece]:
         """Return what is to be told now, one piece for each subject and end."""
-        keys = list(islice(self._pieces, TOLD))
-        told: list[Piece | Others] = [self._pieces.pop(key).piece() for key in keys]
-        if with_others and self._counted:
-            told.append(Others(self._counted, self._sent))
-            self._counted = self._sent = 0
-        return told
+        return [self._pieces.pop(key).piece() for key in list(islice(self._pieces, TOLD))]
+
+    def take_counted(self) -> tuple[int, int]:
+        """Return how many responses were only counted since the last time, and the bytes that were sent in them."""
+        counted = self._counted, self._sent
+        self._counted = self._sent = 0
+        return counted

@@ -5,11 +5,12 @@ begins and closed when it ends. One whose client has left is settled there and t
 else is done in turns for all of them together, while there are any: whether the last bytes are with the client, and
 what others are told. How far a response has come is asked of the server then (`Account`), and counted nowhere.
 
-Bounded: small answers and ended pieces beyond what is kept for a turn are counted, and not told one by one.
+Bounded: small answers and ended pieces beyond what is kept for a turn are counted, and told in one record of the log.
 """
 
 import asyncio
 import itertools
+import logging
 import time
 from collections.abc import Sequence
 from contextvars import Context
@@ -18,9 +19,11 @@ from typing import Protocol
 
 from fileserve.web.transfers.counts import TransferCounts
 from fileserve.web.transfers.live import Live, Origin, Sent
-from fileserve.web.transfers.pieces import Backlog, End, Others, Piece
+from fileserve.web.transfers.pieces import Backlog, End, Piece
 
 __all__ = ["Progress", "Rhythm", "Teller"]
+
+log = logging.getLogger("fileserve.transfers")
 
 SMALL = 16  # small answers looked at in a turn
 
@@ -32,7 +35,7 @@ class Teller(Protocol):
     def is_watched(self) -> bool:
         """Whether anybody wants to know at once."""
 
-    def tell_ended(self, pieces: Sequence[Piece | Others]) -> None:
+    def tell_ended(self, pieces: Sequence[Piece]) -> None:
         """Take what has ended."""
 
     def tell_under_way(self, pieces: Sequence[Piece]) -> None:
@@ -123,7 +126,7 @@ class Progress:
             self._end(live, End.LEFT, now_s)
         self._live.clear()
         while self._backlog:
-            self._tell_ended(with_others=True)
+            self._tell_ended(with_counted=True)
         if self._timer is not None:
             self._timer.cancel()
 
@@ -144,7 +147,7 @@ class Progress:
         if self._turn % rhythm.under_way == 0:
             self._tell_under_way(now_s)
         if self._turn % rhythm.ended == 0:
-            self._tell_ended(with_others=self._turn % rhythm.counted == 0)
+            self._tell_ended(with_counted=self._turn % rhythm.counted == 0)
         if self._live or self._backlog:
             self._wait()
         else:
@@ -183,8 +186,10 @@ class Progress:
             self._teller.tell_under_way(pieces)
         self._has_told = bool(pieces)
 
-    def _tell_ended(self, *, with_others: bool) -> None:
+    def _tell_ended(self, *, with_counted: bool) -> None:
         self._ended.clear()
-        pieces = self._backlog.take(with_others=with_others)
-        if pieces:
+        if pieces := self._backlog.take():
             self._teller.tell_ended(pieces)
+        count, sent = self._backlog.take_counted() if with_counted else (0, 0)
+        if count:
+            log.info("%d more responses with %d bytes, too many at once", count, sent)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from fileserve.web.transfers.offloaded import LogLine, Offload, read_offload
-from fileserve.web.transfers.pieces import Others, Piece, Subject, read_piece
+from fileserve.web.transfers.pieces import Piece, Subject, read_piece
 from fileserve.web.transfers.telling import read_subject
 from fileserve.web.transfers.topics import ENDED, LOGGED, OFFLOADED, PIECES
 from fileserve.web.workers.bus import Row
@@ -24,7 +24,7 @@ ALL = 1_000_000  # rows of a topic: more are not kept
 class Taken:
     """What was taken in responses that have ended. The worker *kept_by* has folded it, and tells whoever follows."""
 
-    piece: Piece | Others
+    piece: Piece
     kept_by: str | None
 
 

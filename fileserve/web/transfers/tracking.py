@@ -27,7 +27,7 @@ from fileserve.web.transfers.keeping import ELECTION_S, Keeper
 from fileserve.web.transfers.live import Origin, begun
 from fileserve.web.transfers.nginx_log import follow_log
 from fileserve.web.transfers.offloaded import Offload, Offloaded
-from fileserve.web.transfers.pieces import End, Others, Piece, read_piece
+from fileserve.web.transfers.pieces import End, Piece, read_piece
 from fileserve.web.transfers.progress import Progress
 from fileserve.web.transfers.topics import OFFLOADED, PIECES
 from fileserve.web.transfers.unheard import unheard_since
@@ -64,7 +64,7 @@ class Tracking:
         """Whether anybody watches, in whatever worker."""
         return self.keeper.is_watched
 
-    def tell_ended(self, pieces: Sequence[Piece | Others]) -> None:
+    def tell_ended(self, pieces: Sequence[Piece]) -> None:
         """Take what has ended here."""
         for piece in pieces if not self.keeper.take(pieces) else ():
             self._bus.append(PIECES, _dumps(piece.to_json()))
@@ -124,7 +124,7 @@ class Tracking:
             case {"watch": 1}:
                 self.keeper.watch()
             case {"under_way": [worker, pieces]}:
-                self.keeper.report(worker, [piece for piece in map(read_piece, pieces) if isinstance(piece, Piece)])
+                self.keeper.report(worker, [piece for piece in map(read_piece, pieces) if piece is not None])
             case {"shown": [keeper, part, parts, states]}:
                 self.audience.update(keeper, part, parts, [(id, text) for id, text in states])
 

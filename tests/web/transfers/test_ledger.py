@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fileserve.semantics.ranges import Span
 from fileserve.web.transfers.ledger import SILENCE_S, Ledger
 from fileserve.web.transfers.logical import Outcome
-from fileserve.web.transfers.pieces import REQUESTS, Backlog, End, Others, Piece, Subject, read_piece
+from fileserve.web.transfers.pieces import REQUESTS, Backlog, End, Piece, Subject, read_piece
 
 WINDOW_S = 60.0
 FILE = Subject("192.0.2.1", "download", "films/a.mkv", '"tag"', 100)
@@ -214,10 +214,9 @@ class TestBound:
     [
         pytest.param(piece(0, 10), id="piece"),
         pytest.param(piece(0, 10, None), id="under_way"),
-        pytest.param(Others(3, 1000), id="others"),
     ],
 )
-def test_what_is_told_is_read_again(told: Piece | Others) -> None:
+def test_what_is_told_is_read_again(told: Piece) -> None:
     assert read_piece(told.to_json()) == told
 
 
@@ -250,6 +249,5 @@ def join(pieces: Sequence[Piece]) -> Piece:
     backlog = Backlog()
     for ended in pieces:
         backlog.add(ended)
-    [joined] = backlog.take(with_others=False)
-    assert isinstance(joined, Piece)
+    [joined] = backlog.take()
     return joined

@@ -14,7 +14,7 @@ from fileserve.semantics.representation import Representation
 from fileserve.semantics.validators import EntityTag
 from fileserve.web.transfers import pieces, progress
 from fileserve.web.transfers.live import Live, Origin
-from fileserve.web.transfers.pieces import Backlog, End, Others, Piece, Subject
+from fileserve.web.transfers.pieces import Backlog, End, Piece, Subject
 from fileserve.web.transfers.progress import SMALL, Progress, Rhythm
 
 LENGTH = 1000
@@ -62,10 +62,10 @@ class Told:
     """Who is told; keeps it."""
 
     is_watched: bool = False
-    ended: list[Piece | Others] = field(default_factory=list)
+    ended: list[Piece] = field(default_factory=list)
     under_way: list[Sequence[Piece]] = field(default_factory=list)
 
-    def tell_ended(self, pieces: Sequence[Piece | Others]) -> None:
+    def tell_ended(self, pieces: Sequence[Piece]) -> None:
         self.ended += pieces
 
     def tell_under_way(self, pieces: Sequence[Piece]) -> None:
@@ -163,19 +163,19 @@ async def test_small_answers_are_told_in_the_next_turn_and_then_nothing_runs() -
         one.note(sent_of(asked), asked.origin)
     await rest(one)
     [piece] = teller.ended
-    assert isinstance(piece, Piece)
     assert (piece.sent, piece.spans, piece.end, piece.ids) == (3 * LENGTH, (Span(0, LENGTH),), End.TAKEN, ())
     assert teller.under_way == []
 
 
-async def test_small_answers_beyond_the_bound_are_counted() -> None:
+async def test_small_answers_beyond_the_bound_are_counted(caplog: pytest.LogCaptureFixture) -> None:
     teller, asked = Told(), Asked(told())
     one = Progress(teller, "worker")
-    for _ in range(SMALL + 5):
-        one.note(sent_of(asked), asked.origin)
-    await rest(one)
-    assert teller.ended[-1] == Others(5, 5 * LENGTH)
-    assert sum(isinstance(piece, Others) for piece in teller.ended) == 1
+    with caplog.at_level("INFO", logger="fileserve.transfers"):
+        for _ in range(SMALL + 5):
+            one.note(sent_of(asked), asked.origin)
+        await rest(one)
+    assert [piece.sent for piece in teller.ended] == [SMALL * LENGTH]
+    assert caplog.messages == [f"5 more responses with {5 * LENGTH} bytes, too many at once"]
 
 
 async def test_each_end_is_counted_once_also_of_those_that_are_told_together() -> None:
@@ -201,7 +201,7 @@ async def test_a_turn_is_of_no_request_and_a_piece_names_its_own() -> None:
     seen: list[str] = []
 
     class Listening(Told):
-        def tell_ended(self, pieces: Sequence[Piece | Others]) -> None:
+        def tell_ended(self, pieces: Sequence[Piece]) -> None:
             seen.append(request_id.get())
             super().tell_ended(pieces)
 
@@ -212,7 +212,6 @@ async def test_a_turn_is_of_no_request_and_a_piece_names_its_own() -> None:
     request_id.reset(token)
     await rest(one)
     [piece] = teller.ended
-    assert isinstance(piece, Piece)
     assert piece.requests == ("a-request",)
     assert seen == [""]
 
@@ -245,7 +244,6 @@ async def test_who_watches_is_told_at_each_turn_and_others_seldom() -> None:
     one.finish(live, End.LEFT)
     await rest(one)
     [ended] = teller.ended
-    assert isinstance(ended, Piece)
     assert ended.ids == (live.id,)  # so that it is no longer counted as under way
     assert (ended.end, ended.sent) == (End.LEFT, 500)
 
@@ -270,7 +268,6 @@ async def test_what_is_under_way_at_the_end_of_the_server_is_told_as_left() -> N
     one.begin(sent_of(asked), asked.origin)
     one.close()
     [ended] = teller.ended
-    assert isinstance(ended, Piece)
     assert (ended.end, ended.sent) == (End.LEFT, 500)
 
 
@@ -282,10 +279,10 @@ def test_a_backlog_tells_a_few_at_a_time_and_counts_what_is_too_much(monkeypatch
         subject = Subject(f"192.0.2.{number}", "download", "a", '"tag"', 10)
         for _ in range(2):
             backlog.add(Piece(subject, (), (0, 1), 0, 0, 10, (Span(0, 10),), End.TAKEN))
-    sizes: list[list[int]] = []
-    while backlog:
-        sizes.append([getattr(told, "sent", 0) for told in backlog.take(with_others=len(sizes) > 0)])
-    assert sizes == [[20, 20], [20, 40]]
+    assert [[piece.sent for piece in backlog.take()] for _ in range(3)] == [[20, 20], [20], []]
+    assert backlog
+    assert [backlog.take_counted() for _ in range(2)] == [(4, 40), (0, 0)]
+    assert not backlog
 
 
 @pytest.mark.parametrize("end", End)
@@ -303,5 +300,5 @@ async def test_a_response_that_ends_after_all_was_told_is_told_no_more(
     under_way.finish(live, end)
     under_way.close()
     assert teller.ended == before
-    assert [piece.end for piece in before if isinstance(piece, Piece)] == [End.LEFT]
+    assert [piece.end for piece in before] == [End.LEFT]
     assert not under_way.live

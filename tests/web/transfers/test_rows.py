@@ -8,7 +8,7 @@ import pytest
 from fileserve.semantics.ranges import Span
 from fileserve.web.transfers.logical import LogicalTransfer, Outcome, Pace
 from fileserve.web.transfers.offloaded import LogLine, Offload
-from fileserve.web.transfers.pieces import End, Others, Piece, Subject
+from fileserve.web.transfers.pieces import End, Piece, Subject
 from fileserve.web.transfers.rows import Taken, read_rows
 from fileserve.web.transfers.telling import told_of_end
 from fileserve.web.transfers.topics import ENDED, LOGGED, OFFLOADED, PIECES
@@ -23,7 +23,7 @@ LINE = LogLine("1a-n2", 3.0, 206, "bytes 0-99/100", 100, True, True)
 def test_rows_are_read_as_they_were_written_and_in_their_order() -> None:
     transfer = LogicalTransfer(FILE, 1.0, 0, 0, Pace(0, 1.0), (2.0, End.TAKEN))
     written: dict[str, list[Any]] = {
-        PIECES: [PIECE.to_json(), PIECE.to_json() | {"kept": "worker"}, Others(2, 30).to_json()],
+        PIECES: [PIECE.to_json(), PIECE.to_json() | {"kept": "worker"}],
         OFFLOADED: [OFFLOAD.to_json()],
         LOGGED: [[LINE.to_json()], []],
         ENDED: [told_of_end(transfer, Outcome.COMPLETE)],
@@ -33,7 +33,7 @@ def test_rows_are_read_as_they_were_written_and_in_their_order() -> None:
     assert list(read_rows(reversed(rows))) == list(
         zip(
             rows,
-            [Taken(PIECE, None), Taken(PIECE, "worker"), Taken(Others(2, 30), None), OFFLOAD, (LINE,), (), FILE],
+            [Taken(PIECE, None), Taken(PIECE, "worker"), OFFLOAD, (LINE,), (), FILE],
             strict=True,
         )
     )

@@ -20,7 +20,7 @@ from fileserve.semantics.ranges import Span
 from fileserve.web.streams.events import Batch, Source
 from fileserve.web.transfers import audience, keeping, progress, telling, topics, tracking
 from fileserve.web.transfers.audience import Queue
-from fileserve.web.transfers.pieces import End, Others, Piece, Subject
+from fileserve.web.transfers.pieces import End, Piece, Subject
 from fileserve.web.transfers.progress import Rhythm
 from fileserve.web.transfers.stream import open_transfers
 from fileserve.web.transfers.tracking import Tracking
@@ -509,14 +509,6 @@ class TestWorkers:
         ends = await self.ends(three, 2)
         assert [(end["outcome"], end["sent"]) for end in ends] == [("aborted", 50), ("complete", 100)]
         assert len(records(caplog)) == 2
-
-    async def test_what_is_too_much_is_counted_in_one_record(
-        self, start: Callable[[], Worker], caplog: pytest.LogCaptureFixture
-    ) -> None:
-        one = start()
-        one.tracking.tell_ended([Others(7, 7000), self.piece(0, 100)])
-        await self.ends(one, 1)
-        assert "7 more responses with 7000 bytes" in caplog.text
 
     async def test_rows_and_datagrams_of_another_version_are_passed_over(self, start: Callable[[], Worker]) -> None:
         one, other = start(), start()
