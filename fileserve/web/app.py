@@ -94,8 +94,8 @@ class Application(FastAPI):
         """Answer a request: those for names here, every other by FastAPI."""
         if self._published_under:
             scope["root_path"] = self._published_under
-        if "fileserve" not in scope.get("extensions", ()):  # our server gives each request an id itself
-            request_id.set(next(self._request_ids))
+        if scope["type"] != "lifespan" and "fileserve" not in scope.get("extensions", ()):
+            request_id.set(next(self._request_ids))  # our server gives each request an id itself
         await self._entrance(scope, receive, send)
 
     async def _answer_others(self, scope: Scope, receive: Receive, send: Send) -> None:

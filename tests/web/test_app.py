@@ -1,13 +1,18 @@
 """The application as a whole: rights in front of each route, mounting, the life of what it opens."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
+from starlette.types import Message
 
 from fileserve import Settings, create_app
+from fileserve.records import request_id
 from fileserve.storage.reader import OpenFile
+from fileserve.web import app as app_module
 from fileserve.web import delivery, operations, routes
 from fileserve.web.problems import Problem
 from tests.asgi import Client, client_of
@@ -80,3 +85,25 @@ async def test_readyz_says_no_once_the_server_is_about_to_end(client: Client) ->
     answer = await client.get("/readyz")
     assert (answer.status, answer["retry-after"]) == (503, "1")
     assert (await client.get("/healthz")).status == 200
+
+
+async def test_what_begins_with_the_application_is_of_no_request(
+    served_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it logs for as long as the server runs would else be told of a request that nobody has sent."""
+    ids: list[str] = []
+
+    @asynccontextmanager
+    async def note(*_: object) -> AsyncIterator[None]:
+        ids.append(request_id.get())
+        yield
+
+    async def receive() -> Message:
+        return {"type": "lifespan.startup"} if not ids else {"type": "lifespan.shutdown"}
+
+    async def send(_: Message) -> None:
+        pass
+
+    monkeypatch.setattr(app_module, "open_site", note)
+    await create_app(Settings(root=served_root))({"type": "lifespan", "state": {}}, receive, send)
+    assert ids == [""]

@@ -19,7 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fileserve.records import request_id
 from fileserve.semantics.plan import ResponsePlan
 from fileserve.semantics.ranges import Span
 from fileserve.web.transfers.audience import Audience
@@ -101,7 +100,6 @@ class Tracking:
 
     async def _read_log(self) -> None:
         if self._nginx_log is not None:
-            request_id.set("")  # of the request, if any, in which this worker's loop has begun
             while not self._bus.holds(LOG):  # noqa: ASYNC110  the bus tells only who asks
                 await asyncio.sleep(ELECTION_S)
             await follow_log(self._nginx_log, partial(unheard_since, self._bus), self.keeper.hear)

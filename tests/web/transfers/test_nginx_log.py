@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -12,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from fileserve.records import request_id
 from fileserve.semantics.plan import plan_download
 from fileserve.semantics.representation import Representation
 from fileserve.semantics.validators import EntityTag
@@ -357,30 +355,6 @@ async def test_a_log_that_becomes_something_else_is_reported_once(
     write(log, offload(one, name="b.mkv"))
     assert len(await ends(one, 2)) == 2
     assert caplog.text.count("is waited for") == 1
-
-
-async def test_what_is_said_of_the_log_is_of_no_request(
-    start: Callable[[], Worker], caplog: pytest.LogCaptureFixture
-) -> None:
-    """Though the loop's worker may be made while the first request is there."""
-    ids: list[str] = []
-
-    def note(record: logging.LogRecord) -> bool:
-        if "is waited for" in record.getMessage():
-            ids.append(request_id.get())
-        return True
-
-    caplog.handler.addFilter(note)
-    token = request_id.set("of-the-first-request")
-    try:
-        start()
-        async with asyncio.timeout(PATIENCE_S):
-            while not ids:  # noqa: ASYNC110  a record tells nobody
-                await asyncio.sleep(0.01)
-    finally:
-        request_id.reset(token)
-        caplog.handler.removeFilter(note)
-    assert ids == [""]
 
 
 async def test_without_a_log_the_end_is_not_known_and_that_is_said(start: Callable[..., Worker]) -> None:
