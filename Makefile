@@ -1,5 +1,5 @@
 # Each target works as the first command on a machine with Python 3.11 or newer, its venv (Debian: python3-venv) and make.
-PYTHON ?= python3
+PYTHON ?= $(shell python3 .ci/python.py || echo python3)
 BIN := .venv/bin
 SIZE ?= 1GiB
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -33,6 +33,7 @@ setup: .venv/stamp  ## make .venv
 .venv/stamp: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("fileserve needs Python 3.11 or newer; make PYTHON=python3.12 chooses another")'
 	$(PYTHON) -m venv --clear .venv
+	@echo "the environment is made with $$($(BIN)/python -c 'import platform, sys; print("Python", platform.python_version(), "of", sys.base_prefix)'); make PYTHON=… clean setup chooses another"
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
 	@touch $@
