@@ -20,8 +20,9 @@ __all__ = ["EntityTag", "format_http_date", "moment_of", "parse_entity_tag", "pa
 # RFC 9110 §8.8.3: etagc = "!" / %x23-7E / obs-text; fields are decoded as Latin-1, so obs-text is 80-FF.
 _ETAGC = r"[\x21\x23-\x7e\x80-\xff]"
 _OPAQUE = re.compile(rf"{_ETAGC}*+")
-_ENTITY_TAG = re.compile(rf'(W/)?+"({_ETAGC}*+)"')
-_LIST_MEMBER = re.compile(rf"[ \t]*+(?:{_ENTITY_TAG.pattern}[ \t]*+)?+(?:,|\Z)")
+# No possessive group: before Python 3.11.5 one that fails in the middle leaves the position there (gh-106052).
+_ENTITY_TAG = re.compile(rf'(W/)?"({_ETAGC}*+)"')
+_LIST_MEMBER = re.compile(rf"[ \t]*+(?:{_ENTITY_TAG.pattern}[ \t]*+)?(?:,|\Z)")
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

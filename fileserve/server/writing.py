@@ -22,7 +22,7 @@ __all__ = ["Judged", "judge", "write_body", "write_head"]
 
 Field = tuple[bytes, bytes]
 
-_LINES = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9a-z-]++: [^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+")
+_LINES = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9a-z-]++: [^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*")
 _UNUSUAL = frozenset((b"connection", b"transfer-encoding"))
 _KEEP, _CLOSE = b"\r\n", b"connection: close\r\n\r\n"
 
