@@ -2,10 +2,12 @@
 
 import logging
 import os
+import shlex
 
 import click
 
 import fileserve
+from fileserve.server.listeners import SOCKET
 from fileserve.server.logs import is_json, set_up_logging
 from fileserve.settings import Settings
 from fileserve.storage.names import quote_name
@@ -20,7 +22,7 @@ def greet(settings: Settings, url: str, made: str) -> None:
     set_up_logging(settings.log_format)
     if not is_json(settings.log_format):
         return click.echo(_greeting(settings, url, made), err=True)
-    log.info("fileserve %s serves %s on %s/", fileserve.__version__, settings.root.resolve(), url)
+    log.info("%s", _serves(settings, url))
     if made:
         log.info("nobody knows the operator's token, which was made at random; FILESERVE_OPERATOR_TOKEN sets one")
 
@@ -32,26 +34,44 @@ def _greeting(settings: Settings, url: str, made: str) -> str:
     repeated: what is said here often ends up in a log.
     """
     link = f"/live?token={made or '...'}"
-    serves = f"fileserve {fileserve.__version__} serves {settings.root.resolve()} on {url}"
     path = f"/download/{_example(settings)}"
-    if settings.uds is not None:
-        download = f"curl -fOJ --unix-socket {settings.uds} http://localhost{path}"
-        return f"{serves}\n  download:  {download}\n  watch:     {settings.root_path}{link}\nCtrl-C stops it."
+    curl = f"curl -fOJ {_credentials(settings) if settings.private else ''}"
+    if url.startswith(SOCKET):
+        download = f"{curl}--unix-socket {shlex.quote(url.removeprefix(SOCKET))} http://localhost{path}"
+        watch = f"{settings.root_path}{link}"
+        return f"{_serves(settings, url)}\n  download:  {download}\n  watch:     {watch}\nCtrl-C stops it."
+    wget = f"wget -c {_wget_credentials(settings) if settings.private else ''}"
     lines = (
-        f"{serves}/",
-        f"download:  curl -fOJ {url}{path}",
-        f"resume:    wget -c {url}{path}",
+        _serves(settings, url),
+        f"download:  {curl}{url}{path}",
+        f"resume:    {wget}{url}{path}",
         *([f"upload:    {_upload_command(settings, url)}"] if settings.upload else []),
         f"watch:     {url}{link}",
     )
     return "\n  ".join(lines) + "\nCtrl-C stops it."
 
 
+def _serves(settings: Settings, url: str) -> str:
+    """Say what is served where: *url* is a URL without its last slash, or says which socket it is."""
+    where = url if url.startswith(SOCKET) else f"{url}/"
+    return f"fileserve {fileserve.__version__} serves {settings.root.resolve()} on {where}"
+
+
 def _upload_command(settings: Settings, url: str) -> str:
     """Return a command that uploads: to a folder that may be written to, and with credentials where they are needed."""
-    shown = "-u NAME " if settings.auth else '-H "Authorization: Bearer $TOKEN" ' if settings.token else ""
     folder = os.fsencode(settings.writable[0].removesuffix("/")).split(b"/") if settings.writable else []
-    return f"curl -fT FILE {shown}{url}/upload/{quote_name(tuple(folder))}{'/' if folder else ''}"
+    place = f"{quote_name(tuple(folder))}{'/' if folder else ''}"
+    return f"curl -fT FILE {_credentials(settings)}{url}/upload/{place}"
+
+
+def _credentials(settings: Settings) -> str:
+    """Return the options with which curl shows who asks, and a space behind them; nothing where nobody can be known."""
+    return "-u NAME " if settings.auth else '-H "Authorization: Bearer $TOKEN" ' if settings.token else ""
+
+
+def _wget_credentials(settings: Settings) -> str:
+    """Return the same for wget."""
+    return "--user NAME --ask-password " if settings.auth else '--header "Authorization: Bearer $TOKEN" '
 
 
 def _example(settings: Settings) -> str:

@@ -13,10 +13,11 @@ from pathlib import Path
 from fileserve.server.sockets import tune
 from fileserve.settings import Settings
 
-__all__ = ["CannotListen", "listen", "url_of"]
+__all__ = ["SOCKET", "CannotListen", "listen", "url_of"]
 
 BACKLOG = 4096
 ANYBODY = 0o666  # a proxy runs as another user; who may come near the socket is decided by its directory
+SOCKET = "the socket "  # what stands before the path of a Unix socket, where others have a URL
 FIRST_ACTIVATED = 3  # sd_listen_fds(3): descriptors from 3 on
 
 
@@ -46,10 +47,13 @@ def _listen(settings: Settings) -> list[socket.socket]:
 
 
 def url_of(listener: socket.socket, scheme: str, root_path: str) -> str:
-    """Return the URL at which a client on this machine, or in its network, reaches *listener*."""
+    """Return the URL at which a client on this machine, or in its network, reaches *listener*.
+
+    A Unix socket has none: of it, `SOCKET` and its path.
+    """
     address = listener.getsockname()
     if listener.family == socket.AF_UNIX:
-        return f"the socket {address}"
+        return f"{SOCKET}{address}"
     host, port = address[:2]
     if host in ("0.0.0.0", "::"):
         host = socket.gethostname()

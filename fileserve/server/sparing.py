@@ -1,9 +1,9 @@
 """``Sparing``: warnings of what strangers cause at will, so few that they cannot fill a log.
 
 Policy: of each kind `RECORDS` in a minute are told one by one, with the address; the others are counted, and told as
-one number when the minute is over. What an operator looks for in the log, a server that fails, stays to be found there,
-and ``/metrics`` counts each. What takes more than a request (a file that changed while it was sent, a disk that fails)
-is bounded by that, and told each time.
+one number when the minute is over, or the server ends. What an operator looks for in the log, a server that fails,
+stays to be found there, and ``/metrics`` counts each. What takes more than a request (a file that changed while it was
+sent, a disk that fails) is bounded by that, and told each time.
 """
 
 import asyncio
@@ -36,8 +36,15 @@ class Sparing:
         if self._counts[kind] <= RECORDS:
             self._logger.warning(message, *values, extra=extra)
 
+    def end(self) -> None:
+        """Tell how many were left out since the minute began: the server ends before it is over."""
+        self._tell_others("before the end")
+
     def _begin_anew(self) -> None:
+        self._tell_others(f"in {MINUTE_S:g} s")
+
+    def _tell_others(self, when: str) -> None:
         counts, self._counts = self._counts, Counter()
         for kind, count in counts.items():
             if count > RECORDS:
-                self._logger.warning("%d more %s in %g s", count - RECORDS, kind, MINUTE_S)
+                self._logger.warning("%d more %s %s", count - RECORDS, kind, when)

@@ -146,6 +146,7 @@ class Worker(uvicorn.Server):
         await super().shutdown(sockets)
         if self.force_exit:
             await self.lifespan.shutdown()
+        self.edge.sparing.end()
 
     async def on_tick(self, counter: int) -> bool:
         """Tell uvicorn to shut down when the notice is over."""

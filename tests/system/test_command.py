@@ -223,17 +223,47 @@ def greeted_command(server: Running, label: str) -> str:
 
 
 @pytest.mark.parametrize("options", [(), ("--root-path", "/files")], ids=["at_the_top", "beneath_a_prefix"])
-def test_the_commands_of_the_greeting_work_as_they_stand(options: tuple[str, ...], root: Path, tmp_path: Path) -> None:
-    with serving(root, *options) as server:
+@pytest.mark.parametrize("known", ["", "auth", "token"])
+def test_the_commands_of_the_greeting_work_as_they_stand(
+    options: tuple[str, ...], known: str, root: Path, tmp_path: Path
+) -> None:
+    account = f"NAME:{PasswordHasher(1, 8, 1).hash('secret')}"
+    shown = {"": (), "auth": ("--private", "--auth", account), "token": ("--private", "--token", "0123456789abcdef")}
+    environment = os.environ | {"TOKEN": "0123456789abcdef"}
+    with serving(root, *options, *shown[known]) as server:
         for label, program in (("download", tool("curl")), ("resume", tool("wget"))):
             folder = tmp_path / label
             folder.mkdir()
             command = greeted_command(server, label)
             assert command.startswith(Path(program).name)
-            ended = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S)
+            written = command.replace("-u NAME", "-u NAME:secret").replace("--ask-password", "--password=secret")
+            ended = subprocess.run(
+                written, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S
+            )
             assert ended.returncode == 0, ended.stderr
             (saved,) = folder.iterdir()
             assert saved.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("log_format", ["human", "json"])
+@pytest.mark.parametrize("inherited", [False, True], ids=["its_own", "inherited"])
+def test_a_unix_socket_is_told_by_its_path(log_format: str, inherited: bool, root: Path, tmp_path: Path) -> None:
+    path, environment = tmp_path / "http.sock", clean_environment()
+    with socket.socket(socket.AF_UNIX) as listener:
+        where = ("--uds", str(path))
+        if inherited:
+            listener.bind(str(path))
+            listener.listen()
+            where = ("--fd", str(listener.fileno()))
+        command = (*FILESERVE, "serve", str(root), *where, "--log-format", log_format)
+        fds = (listener.fileno(),)
+        with subprocess.Popen(command, env=environment, pass_fds=fds, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr
+            told = [process.stderr.readline() for _ in range(2)]
+            process.terminate()
+    assert re.search(rf" on the socket {re.escape(str(path))}[\"\n]", told[0])
+    if log_format == "human":
+        assert f"--unix-socket {path} http://localhost/" in told[1]
 
 
 def test_the_greeting_says_what_is_served_and_how_to_end_it(root: Path) -> None:

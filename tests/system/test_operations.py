@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import pytest
 
+from fileserve.server.sparing import RECORDS
 from tests.server.harness import Client
 from tests.system.nginx import accepts, free_port
 from tests.system.test_metrics import PATIENCE_S, address_of, curl, status_of
@@ -94,6 +95,20 @@ def test_each_line_of_the_log_is_json_whatever_clients_send(workers: str, root: 
     assert [one["fields"]["user_agent"] for one in told][-1] == "%FF%80%22%5C %E2%80%A8 x"
     if workers == "2":
         assert "2 workers accept connections" in [one["message"] for one in said]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_was_left_out_of_the_log_is_told_when_the_server_ends(workers: str, root: Path) -> None:
+    flood = 2 * RECORDS * int(workers) + 1  # more than is told, however it falls on the workers
+    with running(*command(root, "--workers", workers)) as server:
+        for _ in range(flood):
+            with Client(address_of(server)) as client:
+                client.send(b"GET / HTTP/1.1\r\n\r\n")
+                client.rest()
+        stop(server.process)
+        log = server.log.read_text()
+    left_out = re.findall(r"(\d+) more malformed requests before the end$", log, re.MULTILINE)
+    assert log.count("Host field") + sum(map(int, left_out)) == flood
 
 
 def test_the_log_of_requests_tells_what_was_answered(root: Path) -> None:
