@@ -35,7 +35,8 @@ class JoiningTransport:
         if not self._holding:
             self._transport.write(data)
         elif self._held:
-            self._held.append(data)
+            if data:  # from Python 3.12 on, asyncio waits for ever for an empty piece at the end to be sent
+                self._held.append(data)
             self.flush()
         else:
             self._held.append(data)

@@ -22,6 +22,7 @@ class Recorder(asyncio.Transport):
 
     def writelines(self, list_of_data: object) -> None:
         assert isinstance(list_of_data, list)
+        assert all(list_of_data), "from Python 3.12 on, asyncio waits for ever for an empty piece at the end to be sent"
         self.calls.append(b"".join(list_of_data))
 
     def close(self) -> None:
@@ -51,6 +52,15 @@ async def test_a_head_and_its_content_are_one_write(recorder: Recorder, joining:
     assert recorder.calls == [b"head content", b"more"]
     await asyncio.sleep(0)
     assert recorder.calls == [b"head content", b"more"]
+
+
+async def test_a_head_and_no_content_are_one_write_of_the_head_alone(
+    recorder: Recorder, joining: JoiningTransport
+) -> None:
+    joining.hold()
+    joining.write(b"head")
+    joining.write(b"")
+    assert recorder.calls == [b"head"]
 
 
 async def test_a_head_without_content_leaves_at_the_next_turn(recorder: Recorder, joining: JoiningTransport) -> None:

@@ -72,13 +72,13 @@ async def test_where_as_many_wait_as_may_a_better_one_takes_the_place_of_the_wor
 
 
 async def test_who_was_right_is_not_held_to_what_was_wrong(turns: Turns) -> None:
-    await guess_wrong(turns, "a", "a", "b")
+    await guess_wrong(turns, "a", "a", "b", "c")
     assert await turns.take("a", lambda: True)
     comparisons = Comparisons()
-    results = [turns.take(client, comparisons.named(client)) for client in ("x", "y", "b", "a")]
+    results = [turns.take(client, comparisons.named(client)) for client in ("x", "y", "b", "c", "a")]
     comparisons.may_end.set()
     await asyncio.gather(*results)
-    assert comparisons.begun.index("a") < comparisons.begun.index("b")
+    assert "a" in comparisons.begun[2:4]  # two begin at once, in either order
 
 
 async def test_of_a_client_few_wait(turns: Turns) -> None:

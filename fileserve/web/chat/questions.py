@@ -12,6 +12,7 @@ Left out: a history. Each question stands for itself.
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -102,8 +103,8 @@ async def _content(request: Request, limit: int) -> bytes:
     """Return the request's content. Raises a ``Problem``: 413 when it is too large, 408 when it does not arrive."""
     content = b""
     try:
-        async with asyncio.timeout(ARRIVAL_S):
-            async for chunk in request.stream():
+        async with asyncio.timeout(ARRIVAL_S), aclosing(request.stream()) as chunks:
+            async for chunk in chunks:
                 content += chunk
                 if len(content) > limit:
                     raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A question has {limit} bytes at the most.")
