@@ -302,7 +302,7 @@ async def test_a_cold_send_that_is_cancelled_before_a_thread_is_free_keeps_its_j
 
 def test_a_connection_s_options_are_set(pair: tuple[socket.socket, socket.socket]) -> None:
     sockets.tune(pair[0])
-    assert pair[0].getsockopt(socket.IPPROTO_TCP, 25) == sockets.NOTSENT_LOWAT
+    assert pair[0].getsockopt(socket.IPPROTO_TCP, 25) == 256 * 1024
     assert pair[0].getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
 
 
