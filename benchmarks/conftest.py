@@ -44,10 +44,11 @@ def _priority() -> str:
 
 def _enter_network() -> str:
     refusal = network.enter_namespace()
-    if refusal is not None or not network.set_congestion_control(network.USUAL):
+    if refusal is not None:
         control = network.congestion_control()
         return f"no private network namespace ({refusal}): the machine's loopback, congestion control {control}"
-    return f"a private network namespace, congestion control {network.USUAL} unless said otherwise"
+    network.set_congestion_control(network.USUAL)
+    return f"a private network namespace, congestion control {network.congestion_control()} unless said otherwise"
 
 
 @pytest.fixture(scope="session")
@@ -106,6 +107,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     run = config.stash[STATE]
     if not run.record.has_any():
         return
+    for line in table.bottlenecks(run.record):
+        run.record.note(line)
     run.record.note(f"steal time during the run: {machine.steal_s() - run.steal_s:.1f} s")
     terminalreporter.section("figures")
     for line in (*table.lines(run.record), *run.setting, *machine.versions(), *run.record.notes):

@@ -2,8 +2,9 @@
 
 Processor time is each process's own clock, read from outside (``clock_getcpuclockid``): nanoseconds, all threads,
 those that have ended included. ``/proc/PID/stat`` counts in steps of 10 ms, and ``schedstat`` forgets ended threads.
-Work that the kernel does for a server in threads of its own, or in the time of others, is not seen; with loopback that
-is next to nothing, but for bbr: see `network`.
+Work that the kernel does for a server in threads of its own, or in the time of others, is not seen. With loopback that
+is next to nothing, unless it is acknowledgements that send, as under bbr: see `network`. What the kernel does in an
+interrupt counts for whoever it has interrupted, but not where it keeps such time apart (CONFIG_IRQ_TIME_ACCOUNTING).
 
 Memory is resident memory, and its peak as the kernel has kept it since the last reset: no sampling can miss it.
 """

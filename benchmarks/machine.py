@@ -59,6 +59,14 @@ def busy_s() -> float:
     return float(times.user + times.nice + times.system + times.irq + times.softirq)
 
 
+def idle_s(processor: int) -> float:
+    """Return the seconds for which *processor* has had nothing to do so far."""
+    for name, *ticks in map(str.split, Path("/proc/stat").read_text().splitlines()):
+        if name == f"cpu{processor}":
+            return (int(ticks[3]) + int(ticks[4])) / os.sysconf("SC_CLK_TCK")  # idle, and idle while a disk works
+    raise LookupError(f"no line for processor {processor} in /proc/stat")
+
+
 def describe() -> list[str]:
     """Return lines on the hardware, the system and who runs where."""
     memory_gib = psutil.virtual_memory().total / 2**30

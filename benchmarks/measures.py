@@ -17,6 +17,7 @@ class Measure:
     unit: str
 
 
+BUSY = "client_busy_"  #: how the keys begin that tell whether the client was the bottleneck
 _STREAMS = {1: "1 stream", 16: "16 streams", 64: "64 streams"}
 
 
@@ -32,8 +33,14 @@ def _machine(suffix: str, words: str) -> tuple[Measure, ...]:
     return tuple(Measure(f"machine_{n}{suffix}", f"{title}, {text}{words}", "s/GiB") for n, text in _STREAMS.items())
 
 
+def _client(suffix: str, words: str) -> tuple[Measure, ...]:
+    title = "client's processor busy"
+    return tuple(Measure(f"{BUSY}{n}{suffix}", f"{title}, {text}{words}", "%") for n, text in _STREAMS.items())
+
+
 MEASURES = (
     *_transfers("", ""),
+    *_machine("", ""),
     *_transfers("_bbr", ", bbr"),
     *_machine("_bbr", ", bbr"),
     *_transfers("_bbr_unsteered", ", bbr, unsteered"),
@@ -81,12 +88,12 @@ MEASURES = (
     Measure("upload_ttfb", "time to first byte p99, 8 uploads running : idle", "ratio"),
     Measure("client_cpu_1", "the client's own CPU, 1 stream", "CPU s/GiB"),
     Measure("client_cpu_16", "the client's own CPU, 16 streams", "CPU s/GiB"),
-    Measure("client_busy_1", "client busy, 1 stream", "%"),
-    Measure("client_busy_16", "client busy, 16 streams", "%"),
-    Measure("client_busy_64", "client busy, 64 streams", "%"),
-    Measure("client_busy_ranges", "client busy, 1 MiB ranges", "%"),
-    Measure("client_busy_small", "client busy, 1 KiB requests", "%"),
-    Measure("client_busy_tls", "client busy, TLS", "%"),
+    *_client("", ""),
+    *_client("_bbr", ", bbr"),
+    *_client("_bbr_unsteered", ", bbr, unsteered"),
+    Measure(f"{BUSY}ranges", "client busy, 1 MiB ranges", "%"),
+    Measure(f"{BUSY}small", "client busy, 1 KiB requests", "%"),
+    Measure(f"{BUSY}tls", "client busy, TLS", "%"),
 )
 
 BY_KEY = {measure.key: measure for measure in MEASURES}

@@ -7,19 +7,20 @@ Connections take the control that is set when they are made or accepted, so it c
 Pinning processes does not pin the kernel's part. On loopback an acknowledgement is handled on the processor of the
 client, who has sent it, and what it lets go is then sent there, at the client's expense: a server that keeps much
 queued looks cheap, and its client becomes the bottleneck. Over a wire the server's machine has that work; so packets
-are steered to the server's processor (receive packet steering, Documentation/networking/scaling.rst of the kernel).
+can be steered to the server's processor (receive packet steering, Documentation/networking/scaling.rst of the kernel).
+That takes root: the kernel permits it to nobody in a user namespace.
 
-Where nothing of this is permitted, figures are measured under the machine's own control, and those for another are
-skipped.
+Where there is no private network, figures are measured under the machine's own control, and nothing of the machine is
+changed.
 """
 
 import ctypes
+import errno
 import fcntl
 import os
 import random
 import socket
 import struct
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -28,7 +29,7 @@ USUAL = "reno"  # the one that paces and guesses least
 CONTROL = Path("/proc/sys/net/ipv4/tcp_congestion_control")
 SERVER_PORTS = (20_000, 30_000)
 SOCKSTAT = Path("/proc/net/sockstat")
-STEERING = "class/net/lo/queues/rx-0/rps_cpus"  # below the root of sysfs
+STEERING = Path("/sys/class/net/lo/queues/rx-0/rps_cpus")
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x2_0000, 0x1000_0000, 0x4000_0000
 MS_REC_PRIVATE = 0x4000 | 1 << 18
 SIOCSIFFLAGS, IFF_UP = 0x8914, 0x1
@@ -64,13 +65,26 @@ def _raise_loopback() -> None:
         fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))
 
 
+def is_private() -> bool:
+    """Return whether this process has left the network that it began in."""
+    return _network() != _MACHINE_S_NETWORK
+
+
+def _network() -> int:
+    return Path("/proc/self/ns/net").stat().st_ino
+
+
+_MACHINE_S_NETWORK = _network()
+
+
 def steer(processor: int | None) -> str | None:
     """Have what arrives on loopback handled on *processor*, or where it was sent; return why not, or ``None``.
 
-    Only within the private network. What sysfs shows of a network belongs to who has mounted it, so a child mounts it
-    anew, in a mount namespace that ends with it. The child is forked and executes nothing: a user namespace's rights
-    would end with that.
+    Only within the private network: the machine's own is left alone. What sysfs shows of a network belongs to who has
+    mounted it, so a child mounts it anew, in a mount namespace that ends with it.
     """
+    if not is_private():
+        return "no private network namespace"
     child = os.fork()
     if child == 0:
         _steer_and_exit("0" if processor is None else _mask(processor))
@@ -79,24 +93,24 @@ def steer(processor: int | None) -> str | None:
 
 
 def _mask(processor: int) -> str:
+    """Return the set of this one *processor* as the kernel reads it: words of 32 bits, the highest first."""
     word, bit = divmod(processor, 32)
     return f"{1 << bit:x}" + ",00000000" * word
 
 
 def _steer_and_exit(mask: str) -> NoReturn:
+    code = errno.EIO
     try:
         libc = ctypes.CDLL(None, use_errno=True)
-        with tempfile.TemporaryDirectory(prefix="fileserve-bench-") as folder:
-            _check(libc.unshare(CLONE_NEWNS))
-            _check(libc.mount(None, b"/", None, MS_REC_PRIVATE, None))
-            _check(libc.mount(b"sysfs", folder.encode(), b"sysfs", 0, None))
-            try:
-                Path(folder, STEERING).write_text(mask)
-            finally:
-                _check(libc.umount(folder.encode()))
+        _check(libc.unshare(CLONE_NEWNS))
+        _check(libc.mount(None, b"/", None, MS_REC_PRIVATE, None))
+        _check(libc.mount(b"sysfs", b"/sys", b"sysfs", 0, None))
+        STEERING.write_text(mask)
+        code = 0
     except OSError as error:
-        os._exit(error.errno or 1)
-    os._exit(0)
+        code = error.errno or code
+    finally:
+        os._exit(code)  # whatever has happened: what follows here is the parent's
 
 
 def _check(result: int) -> None:

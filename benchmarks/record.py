@@ -56,6 +56,14 @@ class Record:
         pairs = [(one, other) for one, other in zip(ours, theirs, strict=False) if other]
         return statistics.median(one / other for one, other in pairs) if pairs else None
 
+    def ratio_of_medians(self, key: str, peer: str, against: str) -> float | None:
+        """Return the median of *peer* to that of *against*; ``None`` unless both were measured.
+
+        Where it is far from `ratio`, the machine has changed between the rounds.
+        """
+        ours, theirs = self.median(key, peer), self.median(key, against)
+        return ours / theirs if ours is not None and theirs else None
+
     def write(self, path: Path) -> None:
         """Write all values as JSON."""
         path.write_text(json.dumps({"values": self._values, "notes": self.notes}, indent=1))

@@ -2,13 +2,15 @@
 
 from fractions import Fraction
 
-from benchmarks.measures import BY_KEY, MEASURES
+from benchmarks.measures import BUSY, BY_KEY, MEASURES
 from benchmarks.record import Record
 from benchmarks.targets import TARGETS, Judged, Target, Verdict, bar_of, judge
 
-__all__ = ["figures", "lines", "missed", "show", "targets"]
+__all__ = ["bottlenecks", "figures", "lines", "missed", "show", "targets"]
 
 Row = tuple[str, ...]
+
+BOTTLENECK = 90  # per cent of its time, from which on a client has held its server up
 
 
 def show(value: float | None) -> str:
@@ -44,7 +46,7 @@ def peers(record: Record) -> list[str]:
 def targets(record: Record) -> list[Row]:
     """Return a row for each target."""
     rows = [_target_row(judge(target, record), record) for target in TARGETS]
-    return [("target", "of", "against", "must", "aim", "figure", ""), *rows]
+    return [("target", "of", "against", "must", "aim", "figure", "of medians", ""), *rows]
 
 
 def _target_row(judged: Judged, record: Record) -> Row:
@@ -54,7 +56,8 @@ def _target_row(judged: Judged, record: Record) -> Row:
     against = target.against or f"none ({BY_KEY[target.key].unit})"
     bar = bar_of(target, record) if judged.verdict is Verdict.BEYOND else None
     verdict = f"{judged.verdict.value}: {target.bar} itself has {show(bar)}" if bar else judged.verdict.value
-    return (BY_KEY[target.key].title, target.peer, against, *limits, show(judged.figure), verdict)
+    medians = record.ratio_of_medians(target.key, target.peer, target.against) if target.against else None
+    return (BY_KEY[target.key].title, target.peer, against, *limits, show(judged.figure), show(medians), verdict)
 
 
 def missed(record: Record) -> list[str]:
@@ -68,6 +71,17 @@ def _miss(target: Target, figure: float | None) -> str:
     compared = f"times that of {target.against}" if target.against else measure.unit
     must = f"must be {target.bound.value} {_limit(target.must)}"
     return f"{measure.title}: {target.peer} has {show(figure)} {compared}, {must}"
+
+
+def bottlenecks(record: Record) -> list[str]:
+    """Return a line for each figure of a peer whose client was busy to the last: it tells of the client."""
+    return [
+        f"the client may have been the bottleneck of {peer}: {measure.title}: {show(busy)} %"
+        for measure in MEASURES
+        if measure.key.startswith(BUSY)
+        for peer in record.peers(measure.key)
+        if (busy := record.median(measure.key, peer)) is not None and busy >= BOTTLENECK
+    ]
 
 
 def lines(record: Record) -> list[str]:

@@ -188,6 +188,7 @@ def test_bytes_that_are_not_all_in_memory_are_left_to_a_thread(
     preadv = os.preadv
 
     def preadv_of_cached(fd: int, buffers: list[memoryview], offset: int, flags: int) -> int:
+        assert flags == os.RWF_NOWAIT  # a read that waits would have them all
         if offset >= cached:
             raise BlockingIOError
         return preadv(fd, [memoryview(buffers[0])[: cached - offset]], offset, flags)
@@ -200,9 +201,15 @@ def test_bytes_that_are_not_all_in_memory_are_left_to_a_thread(
 @needs_probe
 def test_a_file_that_grows_in_between_is_left_to_a_thread(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A short read, and then there is more at that place: the bytes in between were never seen."""
-    answers = iter([100, 1])
-    monkeypatch.setattr(os, "preadv", lambda *arguments: next(answers))
+    answers, flags = iter([100, 1]), []
+
+    def preadv(fd: int, buffers: list[memoryview], offset: int, flag: int) -> int:
+        flags.append(flag)
+        return next(answers)
+
+    monkeypatch.setattr(os, "preadv", preadv)
     assert disk.read_resident(fd, 0, 200) is None
+    assert flags == [os.RWF_NOWAIT] * 2  # neither look waits
 
 
 @needs_probe

@@ -8,8 +8,10 @@ part of that. Streams are spans all over the file, one request each.
 """
 
 import functools
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import NoReturn
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -38,7 +40,7 @@ def bench_transfer(benchmark: BenchmarkFixture, record: Record, start: Start, sa
 @pytest.mark.parametrize("streams", [1, 16, 64])
 def bench_bbr(benchmark: BenchmarkFixture, record: Record, start: Start, samples: Samples, streams: int) -> None:
     servers = start(FILESERVE, NGINX)
-    with _bbr(machine.SERVER):
+    with _bbr(record, machine.SERVER):
         measure = functools.partial(_measure, samples=samples, streams=streams, suffix="_bbr")
         interleave(benchmark, record, servers, measure, ROUNDS)
 
@@ -48,39 +50,47 @@ def bench_bbr_unsteered(
     benchmark: BenchmarkFixture, record: Record, start: Start, samples: Samples, streams: int
 ) -> None:
     servers = start(FILESERVE, NGINX)
-    with _bbr(None):
+    with _bbr(record, None):
         measure = functools.partial(_measure, samples=samples, streams=streams, suffix="_bbr_unsteered")
         interleave(benchmark, record, servers, measure, ROUNDS)
 
 
 @contextmanager
-def _bbr(processor: int | None) -> Iterator[None]:
+def _bbr(record: Record, processor: int | None) -> Iterator[None]:
     """Let connections have bbr, and packets arrive on *processor*, for the length of the block; skip where neither."""
-    if network.congestion_control() != network.USUAL or not network.set_congestion_control("bbr"):
-        pytest.skip("the congestion control cannot be set to bbr here")
+    if not network.is_private() or not network.set_congestion_control("bbr"):
+        _leave_out(record, "bbr", "the congestion control cannot be set to bbr here")
     try:
         refusal = network.steer(processor)
         if refusal and processor is not None:
-            pytest.skip(f"packets cannot be steered here: {refusal}")
+            _leave_out(record, "bbr, steered", f"packets cannot be steered here: {refusal}")
         yield
     finally:
         network.set_congestion_control(network.USUAL)
-        network.steer(machine.SERVER)
+        network.steer(None)  # as it was for the figures before
+
+
+def _leave_out(record: Record, what: str, reason: str) -> NoReturn:
+    record.note(f"left out: {what} ({reason})")
+    pytest.skip(reason)
 
 
 def _measure(server: Server, samples: Samples, streams: int, suffix: str) -> Mapping[str, float]:
     heads = _heads(server, samples, streams, IN_ALL[streams] // server.peer.slowness // streams)
-    before_s, busy_before_s = cost.cpu_s(server.pid), machine.busy_s()
+    before_s, busy_before_s, idle_before_s = cost.cpu_s(server.pid), machine.busy_s(), machine.idle_s(machine.CLIENT)
+    begin_s = time.perf_counter()
     seen = call(client.download, server.address, heads)
+    elapsed_s = time.perf_counter() - begin_s
+    idle_s = machine.idle_s(machine.CLIENT) - idle_before_s
     spent_s, busy_s = cost.cpu_s(server.pid) - before_s, machine.busy_s() - busy_before_s
     gibs = seen.content / GIB
-    figures = {f"cpu_{streams}{suffix}": spent_s / gibs, f"rate_{streams}{suffix}": gibs / seen.elapsed_s}
-    return figures | ({f"machine_{streams}{suffix}": busy_s / gibs} if suffix else _client_figures(seen, streams))
-
-
-def _client_figures(seen: client.Exchanged, streams: int) -> dict[str, float]:
-    busy = {f"client_busy_{streams}": 100 * seen.busy}
-    return busy if streams == 64 else busy | {f"client_cpu_{streams}": seen.cpu_s / (seen.content / GIB)}
+    figures = {
+        f"cpu_{streams}{suffix}": spent_s / gibs,
+        f"rate_{streams}{suffix}": gibs / seen.elapsed_s,
+        f"machine_{streams}{suffix}": busy_s / gibs,
+        f"client_busy_{streams}{suffix}": 100 * max(0.0, 1 - idle_s / elapsed_s),
+    }
+    return figures if suffix or streams == 64 else figures | {f"client_cpu_{streams}": seen.cpu_s / gibs}
 
 
 def _heads(server: Server, samples: Samples, streams: int, amount: int) -> list[bytes]:

@@ -17,8 +17,10 @@ from fileserve.server import Protocol
 from fileserve.server.connection import Connection
 from fileserve.server.edge import edge_of
 from fileserve.server.endings import Ending
+from fileserve.server.flow import Flow
 from fileserve.server.intake import Intake
 from fileserve.server.limits import Limits
+from fileserve.server.worker import Worker
 
 OVERRIDES = sorted(
     name
@@ -65,6 +67,37 @@ def test_the_overrides_are_the_ones_that_this_file_knows() -> None:
         "on_response_complete",
         "shutdown",
         "timeout_keep_alive_handler",
+    }
+
+
+def overridden(ours: type, theirs: type) -> set[str]:
+    return {name for name in vars(ours) if name in vars(theirs) and callable(getattr(theirs, name))}
+
+
+def test_the_overrides_of_the_server_and_of_the_flow_are_the_ones_that_this_file_knows() -> None:
+    assert overridden(Worker, Server) == {"__init__", "capture_signals", "on_tick", "shutdown", "startup"}
+    assert overridden(Flow, FlowControl) == {"__init__", "drain", "pause_writing", "resume_reading"}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "name"),
+    [(Worker, Server, name) for name in ("capture_signals", "on_tick", "shutdown", "startup")]
+    + [(Flow, FlowControl, name) for name in ("drain", "pause_writing", "resume_reading")],
+)
+def test_an_override_of_the_server_or_the_flow_has_their_parameters(ours: type, theirs: type, name: str) -> None:
+    assert list(inspect.signature(getattr(ours, name)).parameters) == list(
+        inspect.signature(getattr(theirs, name)).parameters
+    )
+
+
+def test_the_startup_that_ours_replaces_begins_no_more() -> None:
+    assert attributes_set_by(Server.startup) == {"servers", "started"}
+    assert {"lifespan", "state", "should_exit", "STARTUP_FAILURE", "create_server"} <= names_used_by(Server.startup)
+
+
+def test_the_flow_begins_with_the_attributes_that_uvicorn_would_set() -> None:
+    assert attributes_set_by(FlowControl.__init__) == {
+        *("_transport", "read_paused", "write_paused", "_is_writable_event")
     }
 
 
@@ -164,6 +197,14 @@ def test_uvicorn_sets_what_we_read(function: Callable[..., Any], attributes: set
         pytest.param(HttpToolsProtocol.on_body, {"body", "len", "pause_reading", "message_event"}, id="content"),
         pytest.param(RequestResponseCycle.receive, {"bytes", "body", "bytearray"}, id="content_handed_out"),
         pytest.param(RequestResponseCycle.receive, {"waiting_for_100_continue", "message_event"}, id="continue"),
+        pytest.param(FlowControl.resume_reading, {"read_paused", "_transport", "resume_reading"}, id="reading"),
+        pytest.param(FlowControl.resume_writing, {"write_paused", "_is_writable_event"}, id="writing"),
+        pytest.param(FlowControl.drain, {"_is_writable_event", "wait"}, id="waiting_to_write"),
+        pytest.param(Server.serve, {"capture_signals", "_serve"}, id="signals"),
+        pytest.param(Server._serve, {"lifespan", "startup", "main_loop", "shutdown", "started"}, id="course"),
+        pytest.param(Server.main_loop, {"on_tick"}, id="ticks"),
+        pytest.param(Server.on_tick, {"should_exit", "encoded_headers"}, id="tick"),
+        pytest.param(Server.shutdown, {"timeout_graceful_shutdown", "force_exit", "lifespan"}, id="end_of_the_drain"),
         pytest.param(Server.shutdown, {"shutdown", "connections", "servers", "close"}, id="drain"),
         pytest.param(Server._wait_tasks_to_complete, {"servers", "wait_closed"}, id="end"),
     ],

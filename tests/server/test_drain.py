@@ -127,6 +127,12 @@ def test_a_worker_that_is_killed_is_replaced(root: Path) -> None:
         assert get(server.url, "/download/small") == 200
 
 
+def test_ctrl_c_of_a_terminal_reaches_the_supervisor_alone(root: Path) -> None:
+    """It passes it on, once; a worker that had it twice would end at once."""
+    with serving(root, "--workers", "2") as server:
+        assert all(os.getsid(pid) == pid for pid in workers(server))
+
+
 def test_workers_do_not_outlive_a_supervisor_that_is_killed(root: Path) -> None:
     with serving(root, "--workers", "2") as server:
         left = [psutil.Process(pid) for pid in workers(server)]

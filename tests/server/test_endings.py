@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fileserve import disk
-from fileserve.server import Limits
+from fileserve.server import Limits, sockets
 from fileserve.server.zerocopy import Disconnected, FileEnded
 from tests.server.apps import Send, body, file_app, hello, region, start
 from tests.server.harness import descriptors, serving, wait_until
@@ -310,8 +310,16 @@ def test_a_client_that_stops_reading_the_last_bytes_is_reset(loop: str, caplog: 
     assert "stalled" in caplog.text
 
 
-def test_a_slow_client_that_still_reads_is_not_stalled(loop: str, file: Path, content: bytes) -> None:
-    """It takes a little in every quarter of the timeout; between two writes of ours passes more than the timeout."""
+@pytest.mark.parametrize("is_refilled", [False, True], ids=["emptied", "refilled"])
+def test_a_slow_client_that_still_reads_is_not_stalled(
+    loop: str, file: Path, content: bytes, is_refilled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes a little in every quarter of the timeout; between two writes of ours passes more than the timeout.
+
+    Or we fill up at once what it has taken: then as much waits at each look, and yet it takes.
+    """
+    if is_refilled:
+        monkeypatch.setattr(sockets, "unacknowledged", lambda sock: 256 * 1024)
     paused = threading.Event()
     with (
         serving(file_app(file), loop, Limits(stall_timeout_s=0.4)) as served,

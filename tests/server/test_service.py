@@ -130,11 +130,15 @@ def test_a_worker_that_drains_already_goes_on_when_its_supervisor_leaves(
         assert not psutil.wait_procs([draining], timeout=20)[1]
 
 
-def test_a_single_process_that_is_told_to_leave_drains(root: Path, digest: str, listener: socket.socket) -> None:
+@pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGHUP], ids=["SIGUSR2", "SIGHUP"])
+def test_a_single_process_that_is_told_to_leave_drains(
+    number: signal.Signals, root: Path, digest: str, listener: socket.socket
+) -> None:
+    """Nobody is there to start its successor; so SIGHUP, which elsewhere renews, says the same."""
     with service(root, listeners=(listener,)) as server:
         server.hears("READY")
         download = Download(netloc(listener))
-        server.process.send_signal(signal.SIGUSR2)
+        server.process.send_signal(number)
         server.hears("STOPPING", "1")
         assert download.finish() == digest
         assert server.process.wait(20) == 0

@@ -1,6 +1,7 @@
 """What the server answers to heads, well-formed and not, before any application: RFC 9112, RFC 9110 §10.1.1, §15."""
 
 import re
+import threading
 import time
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -177,11 +178,18 @@ def test_100_is_sent_when_the_application_reads(shared: Served) -> None:
 
 
 def test_100_is_not_sent_to_http_1_0(shared: Served) -> None:
-    """RFC 9110 §10.1.1."""
-    shared.app = echo_content
+    """RFC 9110 §10.1.1. The content comes only when the application waits for it, or 100 would not be due at all."""
+    asks = threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Send) -> None:
+        asks.set()
+        await echo_content(scope, receive, send)
+
+    shared.app = app
     with shared.connect() as client:
-        client.send(b"PUT / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n").send(b"abc")
-        response = client.response()
+        client.send(b"PUT / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+        assert asks.wait(10)
+        response = client.send(b"abc").response()
         assert (response.status, response.content) == (200, b"abc")
 
 

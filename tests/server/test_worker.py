@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -90,3 +91,27 @@ async def test_a_sigterm_that_comes_with_the_leash_s_end_is_the_first_and_the_ne
             os.kill(os.getpid(), signal.SIGTERM)
             await asyncio.sleep(0.01)
             assert worker.force_exit
+
+
+@pytest.mark.parametrize(
+    ("number", "notice_s"),
+    [
+        pytest.param(signal.SIGTERM, 30, id="sigterm"),
+        pytest.param(signal.SIGINT, 0, id="somebody_waits"),
+    ],
+)
+async def test_the_server_goes_on_accepting_for_as_long_as_the_notice(
+    root: Path, number: signal.Signals, notice_s: float
+) -> None:
+    supervisors, end = socket.socketpair()
+    with supervisors, end:
+        worker = Worker(configure(Settings(root=root)), Drain(30, 30, 30), Leash(end, None))
+        worker.config.load()
+        before_s = time.monotonic()
+        worker.end(number)
+        assert worker.leave_at is not None
+        assert before_s <= worker.leave_at - notice_s <= time.monotonic()
+        worker.leave_at = time.monotonic() + 30
+        assert not await worker.on_tick(1)
+        worker.leave_at = time.monotonic()
+        assert await worker.on_tick(1)

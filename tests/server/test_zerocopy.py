@@ -2,10 +2,13 @@
 
 import asyncio
 import errno
+import functools
 import itertools
 import os
 import socket
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -223,21 +226,23 @@ def failing_dup(left: int) -> Callable[[int], int]:
 async def test_a_cold_send_to_a_full_socket_waits_for_the_socket_and_not_in_a_thread(
     pair: tuple[socket.socket, socket.socket], source: int, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs, submit = 0, disk.submit
+    jobs: list[Future[int]] = []
+    submit = disk.submit
 
-    def counted_submit(*arguments: Any) -> Any:
-        nonlocal jobs
-        jobs += 1
-        return submit(*arguments)
+    def noted_submit(*arguments: Any) -> Any:
+        jobs.append(submit(*arguments))
+        return jobs[-1]
 
     monkeypatch.setattr(disk, "is_resident", lambda fd, offset: False)
-    monkeypatch.setattr(disk, "submit", counted_submit)
+    monkeypatch.setattr(disk, "submit", noted_submit)
     sockets.tune(pair[0])
     sender = Sender(asyncio.get_running_loop(), pair[0])
     sending = asyncio.ensure_future(sender.send(source, 0, 24 * MIB))
     for _ in range(1000):
         await asyncio.sleep(0)
-    while_full = jobs
+    while_full = len(jobs)
+    for job in jobs:
+        job.result(timeout=10)  # nothing is read meanwhile: a thread that waited for the client would wait for ever
     assert await receive(pair[1], 24 * MIB) == content
     await sending
     sender.release()
@@ -245,9 +250,59 @@ async def test_a_cold_send_to_a_full_socket_waits_for_the_socket_and_not_in_a_th
     assert while_full <= 10
 
 
+@pytest.mark.parametrize("cold", [0, FIRST_SPAN - 1], ids=["beginning", "end"])
+async def test_a_span_of_which_the_page_cache_lacks_one_end_is_sent_by_a_thread(
+    pair: tuple[socket.socket, socket.socket], source: int, cold: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+
+    def noted(out: int, file: int, offset: int, count: int) -> int:
+        threads.append(threading.current_thread().name)
+        return count
+
+    monkeypatch.setattr(disk, "is_resident", lambda fd, offset: offset != cold)
+    monkeypatch.setattr(os, "sendfile", noted)
+    sender = Sender(asyncio.get_running_loop(), pair[0])
+    await sender.send(source, 0, FIRST_SPAN)
+    sender.release()
+    sender.lose()
+    assert [name.startswith("disk") for name in threads] == [True]
+
+
+async def test_a_cold_send_that_is_cancelled_before_a_thread_is_free_keeps_its_job(
+    pair: tuple[socket.socket, socket.socket], source: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the job closes the descriptors that were made for it."""
+    before = descriptors()
+    waiting: Future[int] = Future()
+    jobs: list[Callable[[], int]] = []
+    asked = asyncio.Event()
+
+    def no_thread_is_free(function: Callable[..., int], *arguments: int) -> Future[int]:
+        jobs.append(functools.partial(function, *arguments))
+        asked.set()
+        return waiting
+
+    monkeypatch.setattr(disk, "is_resident", lambda fd, offset: False)
+    monkeypatch.setattr(disk, "submit", no_thread_is_free)
+    sender = Sender(asyncio.get_running_loop(), pair[0])
+    sending = asyncio.ensure_future(sender.send(source, 0, 1))
+    await asked.wait()
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    was_dropped = waiting.cancelled()
+    if not was_dropped:
+        waiting.set_result(jobs[0]())
+    sender.release()
+    sender.lose()
+    assert not was_dropped
+    assert descriptors() == before
+
+
 def test_a_connection_s_options_are_set(pair: tuple[socket.socket, socket.socket]) -> None:
     sockets.tune(pair[0])
-    assert pair[0].getsockopt(socket.IPPROTO_TCP, 25) == sockets.NOTSENT_LOWAT
+    assert pair[0].getsockopt(socket.IPPROTO_TCP, 25) == 256 * 1024
     assert pair[0].getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
 
 
