@@ -30,7 +30,7 @@ class Run:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    setting = [*machine.describe(), _enter_network()]
+    setting = [*machine.describe(), *_enter_network()]
     slow.raise_descriptor_limit()
     machine.pin(machine.CLIENT)
     setting.append(_priority())
@@ -42,13 +42,18 @@ def _priority() -> str:
     return f"whoever measures a wait has {'real-time' if has_it else 'no special'} priority beside the load"
 
 
-def _enter_network() -> str:
+def _enter_network() -> tuple[str, ...]:
     refusal = network.enter_namespace()
     if refusal is not None:
         control = network.congestion_control()
-        return f"no private network namespace ({refusal}): the machine's loopback, congestion control {control}"
+        return (f"no private network namespace ({refusal}): the machine's loopback, congestion control {control}",)
     network.set_congestion_control(network.USUAL)
-    return f"a private network namespace, congestion control {network.congestion_control()} unless said otherwise"
+    refusal = network.steer(machine.SERVER)
+    steered = f"where they were sent ({refusal})" if refusal else f"on processor {machine.SERVER} unless said otherwise"
+    return (
+        f"a private network namespace, congestion control {network.congestion_control()} unless said otherwise",
+        f"packets that arrive are handled {steered}",
+    )
 
 
 @pytest.fixture(scope="session")

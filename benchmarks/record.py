@@ -1,7 +1,7 @@
 """What has been measured: for each measure and peer the values of all rounds.
 
 Values are kept as they came; medians and ratios are computed when asked for. The n-th value of one peer and the n-th of
-another are of the same round, which is what makes a ratio of them worth something. Notes say what the numbers cannot:
+another are of the same round. Notes say what the numbers cannot:
 who was left out and why, and how disturbed the machine was.
 """
 
@@ -48,21 +48,19 @@ class Record:
         return statistics.median(values) if values else None
 
     def ratio(self, key: str, peer: str, against: str) -> float | None:
+        """Return the median of *peer* to that of *against*; ``None`` unless both were measured."""
+        ours, theirs = self.median(key, peer), self.median(key, against)
+        return ours / theirs if ours is not None and theirs else None
+
+    def ratio_within_rounds(self, key: str, peer: str, against: str) -> float | None:
         """Return the median of the rounds' ratios of *peer* to *against*; ``None`` unless both were measured.
 
-        Within a round, because what disturbs the machine for a while disturbs both.
+        What disturbs the machine for a while disturbs both within a round. Where this is far from `ratio`, the machine
+        has changed between the rounds.
         """
         ours, theirs = self.values(key, peer), self.values(key, against)
         pairs = [(one, other) for one, other in zip(ours, theirs, strict=False) if other]
         return statistics.median(one / other for one, other in pairs) if pairs else None
-
-    def ratio_of_medians(self, key: str, peer: str, against: str) -> float | None:
-        """Return the median of *peer* to that of *against*; ``None`` unless both were measured.
-
-        Where it is far from `ratio`, the machine has changed between the rounds.
-        """
-        ours, theirs = self.median(key, peer), self.median(key, against)
-        return ours / theirs if ours is not None and theirs else None
 
     def write(self, path: Path) -> None:
         """Write all values as JSON."""

@@ -50,7 +50,7 @@ def _text(record: Record, setting: list[str], pictures: list[str]) -> list[str]:
         f"# Benchmarks, {today}",
         "",
         f"This is {how}; the method is in [README](../README.md). Values are medians over interleaved rounds; figures",
-        "against a peer are medians of the ratios within a round.",
+        "against a peer are the ratios of two of them, beside the medians of the ratios within the rounds.",
         "",
         *(f"- {line}" for line in (*setting, *machine.versions(), *record.notes)),
         "",

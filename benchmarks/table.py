@@ -46,7 +46,7 @@ def peers(record: Record) -> list[str]:
 def targets(record: Record) -> list[Row]:
     """Return a row for each target."""
     rows = [_target_row(judge(target, record), record) for target in TARGETS]
-    return [("target", "of", "against", "must", "aim", "figure", "of medians", ""), *rows]
+    return [("target", "of", "against", "must", "aim", "figure", "in rounds", ""), *rows]
 
 
 def _target_row(judged: Judged, record: Record) -> Row:
@@ -56,8 +56,8 @@ def _target_row(judged: Judged, record: Record) -> Row:
     against = target.against or f"none ({BY_KEY[target.key].unit})"
     bar = bar_of(target, record) if judged.verdict is Verdict.BEYOND else None
     verdict = f"{judged.verdict.value}: {target.bar} itself has {show(bar)}" if bar else judged.verdict.value
-    medians = record.ratio_of_medians(target.key, target.peer, target.against) if target.against else None
-    return (BY_KEY[target.key].title, target.peer, against, *limits, show(judged.figure), show(medians), verdict)
+    in_rounds = record.ratio_within_rounds(target.key, target.peer, target.against) if target.against else None
+    return (BY_KEY[target.key].title, target.peer, against, *limits, show(judged.figure), show(in_rounds), verdict)
 
 
 def missed(record: Record) -> list[str]:

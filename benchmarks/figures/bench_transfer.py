@@ -1,7 +1,7 @@
 """What a GiB costs, and how fast it comes: 1, 16 and 64 streams of the 4 GiB file, under reno and bbr.
 
-Under bbr also without steering, which is not judged: much of what nginx queues for 64 streams is then sent by the
-client's processor, and what that takes of all processors tells who is cheap.
+Also without steering, which is not judged: much of what nginx queues for many streams is then sent by the client's
+processor, and what that takes of all processors tells who is cheap.
 
 A sample is 4 GiB of one stream, and 8 GiB of 16 or 64 together (a quick run: 2 GiB); a slow peer transfers a fixed
 part of that. Streams are spans all over the file, one request each.
@@ -40,34 +40,40 @@ def bench_transfer(benchmark: BenchmarkFixture, record: Record, start: Start, sa
 @pytest.mark.parametrize("streams", [1, 16, 64])
 def bench_bbr(benchmark: BenchmarkFixture, record: Record, start: Start, samples: Samples, streams: int) -> None:
     servers = start(FILESERVE, NGINX)
-    with _bbr(record, machine.SERVER):
+    with _conditions(record, "bbr", machine.SERVER):
         measure = functools.partial(_measure, samples=samples, streams=streams, suffix="_bbr")
         interleave(benchmark, record, servers, measure, ROUNDS)
 
 
 @pytest.mark.parametrize("streams", [1, 16, 64])
-def bench_bbr_unsteered(
-    benchmark: BenchmarkFixture, record: Record, start: Start, samples: Samples, streams: int
+@pytest.mark.parametrize("control", [network.USUAL, "bbr"])
+def bench_unsteered(
+    benchmark: BenchmarkFixture, record: Record, start: Start, samples: Samples, control: str, streams: int
 ) -> None:
     servers = start(FILESERVE, NGINX)
-    with _bbr(record, None):
-        measure = functools.partial(_measure, samples=samples, streams=streams, suffix="_bbr_unsteered")
+    with _conditions(record, control, None):
+        suffix = "_unsteered" if control == network.USUAL else f"_{control}_unsteered"
+        measure = functools.partial(_measure, samples=samples, streams=streams, suffix=suffix)
         interleave(benchmark, record, servers, measure, ROUNDS)
 
 
 @contextmanager
-def _bbr(record: Record, processor: int | None) -> Iterator[None]:
-    """Let connections have bbr, and packets arrive on *processor*, for the length of the block; skip where neither."""
-    if not network.is_private() or not network.set_congestion_control("bbr"):
-        _leave_out(record, "bbr", "the congestion control cannot be set to bbr here")
+def _conditions(record: Record, control: str, processor: int | None) -> Iterator[None]:
+    """Let connections have *control*, and packets arrive on *processor*, for the length of the block.
+
+    Skip what is measured where that cannot be.
+    """
+    what = f"{control}, {'unsteered' if processor is None else 'steered'}"
+    if not network.is_private() or not network.set_congestion_control(control):
+        _leave_out(record, what, "the congestion control cannot be set here")
     try:
         refusal = network.steer(processor)
-        if refusal and processor is not None:
-            _leave_out(record, "bbr, steered", f"packets cannot be steered here: {refusal}")
+        if refusal:
+            _leave_out(record, what, f"packets cannot be steered here: {refusal}")
         yield
     finally:
         network.set_congestion_control(network.USUAL)
-        network.steer(None)  # as it was for the figures before
+        network.steer(machine.SERVER)  # as it is for the other figures
 
 
 def _leave_out(record: Record, what: str, reason: str) -> NoReturn:
