@@ -52,6 +52,8 @@ class Ending(Intake):
         when this server still took it, and a renewal loses nobody.
         """
         self.edge.drain()
+        if self.transport.is_closing():
+            return
         if self.cycle is None and self.reading is Reading.PARSED:
             self.loop.call_later(FIRST_REQUEST_S, self._close_unasked)
         else:
@@ -82,21 +84,26 @@ class Ending(Intake):
 
     def progress(self) -> object | None:
         """Return what changes with each byte that the peer takes, or owes and sends; ``None`` where nothing is due."""
-        exchange = self.exchange
-        if exchange is None and not self.transport.get_write_buffer_size():
+        exchange, is_ending = self.exchange, self._is_ending()
+        if exchange is None and not is_ending and not self.transport.get_write_buffer_size():
             return None
         half_closed = exchange is not None and not exchange.has_known_end()  # then that is an end too
         if exchange is not None and self.flow.read_paused and self.wire.is_over(half_closed=half_closed):
             self.transport.abort()  # the loop does not read while pipelined requests wait, so cannot see it
         outstanding = self.wire.unacknowledged()
-        if not outstanding and not self._awaits_content():
+        if not outstanding and not is_ending and not self._awaits_content():
             return None
         # Policy: a byte now and then keeps no place. What arrives counts in steps: one in each stall timeout at least.
         arrived = self.arrival.total // self.limits.content_step()
         return outstanding, self.wire.taken(), arrived, exchange.sent if exchange is not None else 0
 
     def stalled(self) -> None:
-        """Tell whose content is late that nobody waits for it any more (408); reset the connection of another."""
+        """Tell whose content is late that nobody waits for it any more (408); reset the connection of another.
+
+        One whose peer has taken everything, and does not say goodbye, ends without a word.
+        """
+        if self._is_ending() and not self.wire.unacknowledged():
+            return self.wire.abort(reset=False)
         self.edge.counts.stalls += 1
         of = {"request_id": self.exchange.request_id} if self.exchange is not None else None
         stall_s = self.limits.stall_timeout_s
@@ -139,8 +146,12 @@ class Ending(Intake):
         else:
             self.transport.close()
 
+    def _is_ending(self) -> bool:
+        """Tell whether the loop sends what is left over TLS, and then waits for the peer's goodbye."""
+        return self.scheme == "https" and self.transport.is_closing()
+
     def _close_unasked(self) -> None:
-        if self.cycle is None and not self.arrival.incomplete:
+        if self.cycle is None and not self.arrival.incomplete and not self.transport.is_closing():
             self.transport.close()
 
     def _awaits_content(self) -> bool:

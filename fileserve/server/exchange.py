@@ -42,7 +42,7 @@ class Exchange:
     """One request and its response on a connection, with all that belongs to it: a second object would cost time."""
 
     __slots__ = (
-        *("_ends_by_close", "_given_id", "app", "connection", "cycle", "instant"),
+        *("_ends_by_close", "_given_id", "_sends_file", "app", "connection", "cycle", "instant"),
         *("number", "request_id", "sent", "status", "ticket"),
     )
 
@@ -65,6 +65,7 @@ class Exchange:
         self.number = connection.wire.responses = connection.wire.responses + 1
         self.instant = Instant()
         self._ends_by_close = False
+        self._sends_file = False  # from when the application says so until it is done
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Run the application, and break the connection if it leaves the response unfinished."""
@@ -102,13 +103,18 @@ class Exchange:
         What is usual is written here, in half the time that uvicorn takes; the rest, and all that is to be refused, is
         uvicorn's.
         """
+        if self._sends_file:
+            return self._refuse_overtaking()
         kind = message["type"]
         is_written = False
         if kind == "http.response.body":
             self._prepare_body(message)
             is_written = write_body(self.cycle, message)
         elif kind == "http.response.start":
-            fields = judge(message.get("headers", ()))
+            headers = message.get("headers", ())
+            if not isinstance(headers, (tuple, list)):  # an iterator is read once, and uvicorn may have to read it, too
+                message = {**message, "headers": (headers := list(headers))}
+            fields = judge(headers)
             self.status = message["status"]
             self._prepare_start(self.status, fields.named)
             is_written = write_head(self.cycle, self.status, fields)
@@ -117,6 +123,7 @@ class Exchange:
             else:
                 self.connection.edge.counts.begin_response(self.status, self.instant)
         elif kind == ZEROCOPYSEND and self.connection.wire.offers_zero_copy:
+            self._sends_file = True
             return self._send_file(message)
         return _nothing() if is_written else self.cycle.send(message)
 
@@ -201,14 +208,20 @@ class Exchange:
         if self.cycle.more_body and not message.get("more_body", False):
             self.connection.outlast(self.cycle)
 
+    async def _refuse_overtaking(self) -> None:
+        raise RuntimeError("A message was sent before the region ahead of it was.")
+
     async def _send_file(self, message: Message) -> None:
         cycle = self.cycle
-        if not cycle.response_started or cycle.response_complete:
-            await cycle.send(message)  # raises what uvicorn says of a message that is out of turn
-        if cycle.disconnected:
-            raise Disconnected
-        if cycle.scope["method"] != "HEAD":
-            await self._send_region(self.connection.wire.sender_of_files(), message)
+        try:
+            if not cycle.response_started or cycle.response_complete:
+                await cycle.send(message)  # raises what uvicorn says of a message that is out of turn
+            if cycle.disconnected:
+                raise Disconnected
+            if cycle.scope["method"] != "HEAD":
+                await self._send_region(self.connection.wire.sender_of_files(), message)
+        finally:
+            self._sends_file = False
         if not message.get("more_body", False):
             await self.send(_LAST_MESSAGE)
 
@@ -217,15 +230,22 @@ class Exchange:
         chunked = self.cycle.chunked_encoding and count > 0
         if chunked:
             self.cycle.transport.write(b"%x\r\n" % count)
-        await self.connection.wire.flush()
-        if not chunked:
+        else:
             self._take_off(count)
         begin = sender.sent
         try:
+            await self.connection.wire.flush()
             await sender.send(file, offset, count)
+            if self.cycle.disconnected:  # while a disk thread sent the last bytes
+                raise Disconnected
         except Disconnected:
             self.disconnect()
             self.connection.wire.abort(reset=False)
+            raise
+        except BaseException as error:
+            # Nothing can follow: a chunk is announced, or a disk thread may go on with what is cancelled.
+            if chunked or isinstance(error, asyncio.CancelledError):
+                self._abandon(str(error) or "cancelled")
             raise
         finally:
             self.sent += sender.sent - begin

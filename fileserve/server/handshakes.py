@@ -26,6 +26,9 @@ __all__ = ["Handshakes"]
 AT_ONCE = 32  # connections that are accepted in one turn of the loop
 MOMENT_S = 0.5  # how long the beginning of a drain waits for handshakes
 RETRY_S = 1.0  # where no descriptor is left for another
+# Policy: the loops' own 30 s would cut a slow client off from the end of its last response, behind which the connection
+# closes. One that takes nothing more, or says no goodbye, is found by the watch for stalls.
+GOODBYE_S = 3600.0
 
 
 class Handshakes:
@@ -108,7 +111,11 @@ class Handshakes:
         try:
             with suppress(OSError):  # it fails, takes too long, or the client leaves
                 await self._loop.connect_accepted_socket(
-                    lambda: protocol, sock, ssl=self._context, ssl_handshake_timeout=seconds
+                    lambda: protocol,
+                    sock,
+                    ssl=self._context,
+                    ssl_handshake_timeout=seconds,
+                    ssl_shutdown_timeout=GOODBYE_S,
                 )
         finally:
             self._edge.lingering.discard(sock)

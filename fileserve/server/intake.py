@@ -243,7 +243,7 @@ class Intake(Connection):
         """Refuse a head that takes too long; close a connection on which none has begun."""
         if self.arrival.incomplete:
             self.refuse(Refusal.SLOW_HEAD)
-        else:
+        elif not self.transport.is_closing():
             # Policy: browsers open connections to have them; an answer that nobody asked for could be taken for the
             # next request's.
             self.transport.close()

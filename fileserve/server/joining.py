@@ -55,6 +55,7 @@ class JoiningTransport:
         return self._transport.is_closing()
 
     def close(self) -> None:
-        """Write what is kept, and close the transport."""
+        """Write what is kept, and close the transport, once: asyncio's for TLS loses itself at a second time."""
         self.flush()
-        self._transport.close()
+        if not self._transport.is_closing():
+            self._transport.close()

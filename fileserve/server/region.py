@@ -55,11 +55,17 @@ class Region:
 
 
 def region_of(message: Mapping[str, Any]) -> tuple[int, int, int]:
-    """Return descriptor, offset and count of an ASGI *message*; by default its position, and the rest of the file."""
+    """Return descriptor, offset and count of an ASGI *message*; by default its position, and the rest of the file.
+
+    Raises:
+        ValueError: the count is negative.
+    """
     file = message["file"] if isinstance(message["file"], int) else message["file"].fileno()
     offset, count = message.get("offset"), message.get("count")
     if offset is None:
         offset = os.lseek(file, 0, os.SEEK_CUR)
     if count is None:
         count = max(0, os.fstat(file).st_size - offset)
+    if count < 0:
+        raise ValueError("The count of a region is negative.")
     return file, offset, count

@@ -14,7 +14,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from fileserve.server import sockets
 from fileserve.server.joining import JoiningTransport
 from fileserve.server.rests import Rest, Rests
-from fileserve.server.zerocopy import Sender
+from fileserve.server.zerocopy import Disconnected, Sender
 
 
 class Wire:
@@ -71,16 +71,20 @@ class Wire:
             self.sender.lose()
 
     async def flush(self) -> None:
-        """Wait until the transport has handed all bytes to the kernel, or is lost."""
+        """Wait until the transport has handed all bytes to the kernel.
+
+        Raises ``Disconnected`` where it is closing: what it still holds must not be overtaken.
+        """
         self.joining.flush()
-        if self.transport.is_closing() or not self.transport.get_write_buffer_size():
-            return
-        self.transport.set_write_buffer_limits(high=0)
-        try:
-            await self._flow.drain()
-        finally:
-            if not self.transport.is_closing():
-                self.transport.set_write_buffer_limits()
+        if not self.transport.is_closing() and self.transport.get_write_buffer_size():
+            self.transport.set_write_buffer_limits(high=0)
+            try:
+                await self._flow.drain()
+            finally:
+                if not self.transport.is_closing():
+                    self.transport.set_write_buffer_limits()
+        if self.transport.is_closing():
+            raise Disconnected
 
     def unacknowledged(self, response: int | None = None) -> int:
         """Return how many of the written bytes the peer's kernel has not taken, or had not when the connection ended.

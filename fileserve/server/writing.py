@@ -37,7 +37,12 @@ class Judged:
 
 def judge(fields: Iterable[Field]) -> Judged:
     """Return the *fields* of a response, judged."""
-    return _remembered(fields) if type(fields) is tuple else _judge(tuple((name, value) for name, value in fields))
+    if type(fields) is tuple:
+        try:
+            return _remembered(fields)
+        except TypeError:
+            pass  # a field may be a list, which nobody can remember
+    return _judge(tuple((name, value) for name, value in fields))
 
 
 def write_head(cycle: RequestResponseCycle, status: int, fields: Judged) -> bool:

@@ -7,8 +7,10 @@ content is one message.
 A transfer that cannot be finished truthfully (the file shrank or was rewritten under it) stops before the announced
 length and leaves the response unfinished: by ASGI the server then has to break the connection, and the client knows
 that it has not got the whole. The last bytes are always read, and the file is looked at after that, before they are
-sent, however slow the client was until then. What sendfile has queued in the kernel by then are still the file's own
-pages, which a rewrite in place changes unseen; where files are rewritten under their names, ``zero_copy = off`` copies.
+sent, however slow the client was until then. It is also looked at on the way: one that is rewritten and ends larger
+shows while it is shorter, and looks like one that grew afterwards. What sendfile has queued in the kernel by then are
+still the file's own pages, which a rewrite in place changes unseen; where files are rewritten under their names,
+``zero_copy = off`` copies.
 """
 
 import asyncio
@@ -158,6 +160,8 @@ class Transfer:
         stop = region.offset + region.count
         stop_of_slices = stop - min(LAST_PIECE, region.count) if region.count == self.left else stop
         for offset in range(region.offset, stop_of_slices, SLICE):
+            if offset > region.offset:
+                region.file.check_unchanged()
             count = min(SLICE, stop_of_slices - offset)
             self._take(count)
             await send({"type": ZERO_COPY, "file": region.file.fd, "offset": offset, "count": count, "more_body": True})
@@ -201,6 +205,8 @@ class Transfer:
                     continue
                 stop = part.offset + part.count
                 for offset in range(part.offset, stop, STRETCH):
+                    if offset > part.offset:
+                        part.file.check_unchanged()
                     began_s = time.monotonic()
                     async with aclosing(part.file.chunks(offset, min(STRETCH, stop - offset), size)) as stretch:
                         async for data in stretch:

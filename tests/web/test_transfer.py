@@ -255,6 +255,20 @@ async def test_a_file_rewritten_in_place_leaves_the_response_unfinished(scope: S
     assert len(send.content) < SIZE
 
 
+async def test_a_rewrite_that_ends_larger_is_noticed_while_it_is_shorter(scope: Scope, path: Path) -> None:
+    """As ``cp larger file`` does it: at the end of the transfer nothing tells it from a file that grew."""
+    transfer, send = transfer_of(path), Recorder(after=3, action=lambda: os.truncate(path, SIZE - 1))
+
+    async def send_and_grow(message: Message) -> None:
+        await send(message)
+        if len(send.content) > SIZE - 2 * MIB:
+            os.truncate(path, SIZE + 1)
+
+    await transfer(scope, stay, send_and_grow)
+    assert not send.finished
+    assert is_closed(transfer)
+
+
 async def test_a_rewrite_is_noticed_in_several_ranges_too(scope: Scope, path: Path) -> None:
     def rewrite() -> None:
         os.utime(path, (1, 1))
