@@ -32,6 +32,8 @@ class Ending(Intake):
         """
         exchange = self.exchange
         if exchange is None or self.scheme == "https" or self.cycle.more_body or not exchange.has_known_end():
+            if exchange is not None:
+                exchange.disconnect()  # now, and not when what is left has been taken: whatever it sends is dropped
             return False
         if self.reading is Reading.PARSED:
             self.reading = Reading.ENDED

@@ -14,10 +14,13 @@ from typing import Literal, TextIO
 
 from fileserve.records import escape, redact, request_id, values_of
 
-__all__ = ["ACCESS", "LogFormat", "is_json", "set_up_logging"]
+__all__ = ["ACCESS", "LogFormat", "is_json", "is_news", "set_up_logging"]
 
 LogFormat = Literal["auto", "human", "json"]
 ACCESS = "fileserve.access"  # the logger of `--access-log`
+# Policy: what the loops say of each piece that is written for a client who has left, before a response is told that. A
+# stranger can cause ten such lines with a request; how each response has ended, the metrics and transfers tell.
+_OF_LOST_PIECES = frozenset(("socket.send() raised exception.", "SSL connection is closed"))
 
 
 def is_json(log_format: LogFormat, stream: TextIO | None = None) -> bool:
@@ -31,8 +34,14 @@ def set_up_logging(log_format: LogFormat = "auto") -> None:
     handler.setFormatter(JsonLines() if is_json(log_format) else HumanLines())
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("fileserve").setLevel(logging.INFO)
+    logging.getLogger("asyncio").addFilter(is_news)
     logging.captureWarnings(True)
     sys.excepthook = _log_exception
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """Tell whether a *record* of the event loop is more than a remark on a piece that went nowhere."""
+    return record.msg not in _OF_LOST_PIECES
 
 
 class JsonLines(logging.Formatter):

@@ -74,7 +74,9 @@ def reset_on_close(sock: Socket) -> None:
 
 
 def is_over(sock: Socket, *, half_closed: bool) -> bool:
-    """Tell whether *sock* is reset, or, where *half_closed* counts, closed by the peer."""
+    """Tell whether *sock* is closed, reset, or, where *half_closed* counts, closed by the peer."""
+    if sock.fileno() < 0:
+        return True
     poller = select.poll()
     poller.register(sock.fileno(), select.POLLRDHUP if half_closed and LINUX else 0)  # a reset is told unasked
     return bool(poller.poll(0))
@@ -95,8 +97,8 @@ def unacknowledged(sock: Socket) -> int:
 
 
 def acknowledged(sock: Socket) -> int:
-    """Return how many bytes the peer's kernel has taken since the connection began; 0 where nobody counts them."""
-    if not LINUX or not is_tcp(sock):
+    """Return the bytes that the peer has taken since the connection began; 0 where nobody counts or *sock* is closed."""
+    if not LINUX or sock.fileno() < 0 or not is_tcp(sock):
         return 0
     information = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size)
     return int(_BYTES_ACKED.unpack(information)[0]) if len(information) == _BYTES_ACKED.size else 0

@@ -394,6 +394,21 @@ def test_a_half_close_is_a_disconnect_to_a_stream(loop: str, before_start: bool)
         wait_until(lambda: not served.connections())
 
 
+def test_a_half_close_is_a_disconnect_before_all_that_was_sent_is_taken(loop: str) -> None:
+    async def app(scope: Any, receive: Any, send: Send) -> None:
+        await send(start())
+        await send(body(b"a" * 8 * MIB, more=True))
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    reporting = Reporting(app)
+    with serving(reporting, loop) as served, served.connect(receive_buffer=4096) as client:
+        client.get().head()
+        client.sock.shutdown(socket.SHUT_WR)
+        assert reporting.ends.get(timeout=10) is None
+        assert served.connections() == 1  # which takes what it can get
+
+
 def test_a_half_close_in_the_middle_of_the_content_is_a_disconnect(loop: str) -> None:
     async def app(scope: Any, receive: Any, send: Send) -> None:
         while (await receive())["type"] != "http.disconnect":

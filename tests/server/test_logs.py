@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fileserve.records import request_id
-from fileserve.server.logs import HumanLines, JsonLines, is_json
+from fileserve.server.logs import HumanLines, JsonLines, is_json, set_up_logging
 
 HOSTILE = [
     pytest.param('new\nline {"level": "CRITICAL"}', id="line_feed"),
@@ -126,3 +126,19 @@ def test_people_are_at_terminals() -> None:
     assert is_json("auto", io.StringIO())
     assert is_json("json", Terminal())
     assert not is_json("human", io.StringIO())
+
+
+def test_what_is_written_for_a_client_who_has_left_is_no_line_each(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The loops say it of each piece; whatever else they say stays."""
+    asyncio_logger = logging.getLogger("asyncio")
+    monkeypatch.setattr(asyncio_logger, "filters", [])
+    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
+    monkeypatch.setattr(logging, "captureWarnings", lambda _: None)
+    monkeypatch.setattr("sys.excepthook", None)
+    monkeypatch.setattr(logging.getLogger("fileserve"), "level", logging.INFO)
+    set_up_logging()
+    for message in ("socket.send() raised exception.", "SSL connection is closed", "Task was destroyed"):
+        asyncio_logger.warning(message)
+    assert [record.getMessage() for record in caplog.records] == ["Task was destroyed"]
