@@ -97,7 +97,7 @@ def unacknowledged(sock: Socket) -> int:
 
 
 def acknowledged(sock: Socket) -> int:
-    """Return the bytes that the peer has taken since the connection began; 0 where nobody counts or *sock* is closed."""
+    """Return the bytes that the peer has taken since the connection began; 0 where nobody counts, or it is closed."""
     if not LINUX or sock.fileno() < 0 or not is_tcp(sock):
         return 0
     information = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size)
