@@ -1,8 +1,8 @@
 """What has been measured: for each measure and peer the values of all rounds.
 
 Values are kept as they came; medians and ratios are computed when asked for. The n-th value of one peer and the n-th of
-another are of the same round. Notes say what the numbers cannot:
-who was left out and why, and how disturbed the machine was.
+another are of the same round. Notes say what the numbers cannot: who was left out and why, and how disturbed the
+machine was.
 """
 
 import json
